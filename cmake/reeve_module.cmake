@@ -1,0 +1,51 @@
+# The three ways to add code. A module links only what it names, so a wrong edge fails to link;
+# tests/lint/check_layers.py fails on a wrong #include.
+
+add_library(reeve_warnings INTERFACE)
+target_compile_options(reeve_warnings INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Wno-missing-field-initializers
+  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
+if(REEVE_WERROR)
+  target_compile_options(reeve_warnings INTERFACE -Werror)
+endif()
+
+# reeve_module(NAME SOURCES a.cpp ... [DEPS targets...] [PRIVATE_DEPS targets...])
+function(reeve_module name)
+  cmake_parse_arguments(M "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(${name} STATIC ${M_SOURCES})
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name} PUBLIC ${M_DEPS} PRIVATE ${M_PRIVATE_DEPS} reeve_warnings)
+endfunction()
+
+# reeve_program(NAME SOURCES ... DEPS ...): an executable in build/<preset>/bin.
+function(reeve_program name)
+  cmake_parse_arguments(M "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${M_SOURCES})
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${M_DEPS} reeve_warnings)
+endfunction()
+
+# reeve_test(NAME LABEL unit|contract|sim|system|lab SOURCES ... DEPS ... [TIMEOUT seconds] [SERIAL]
+#            [PROGRAMS targets the test runs])
+# One binary; every TEST_CASE in it becomes one ctest entry "NAME: sentence". SERIAL: its cases share
+# something of the machine and do not run beside each other.
+function(reeve_test name)
+  cmake_parse_arguments(M "SERIAL" "LABEL;TIMEOUT" "SOURCES;DEPS;PROGRAMS" ${ARGN})
+  if(NOT M_TIMEOUT)
+    set(M_TIMEOUT 60)
+  endif()
+  if(REEVE_SANITIZE)
+    math(EXPR M_TIMEOUT "${M_TIMEOUT} * 4")
+  endif()
+  add_executable(${name} ${M_SOURCES})
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${M_DEPS} reeve_test_main reeve_warnings)
+  if(M_PROGRAMS)
+    add_dependencies(${name} ${M_PROGRAMS})
+  endif()
+  set(properties LABELS ${M_LABEL} TIMEOUT ${M_TIMEOUT})
+  if(M_SERIAL)
+    list(APPEND properties RESOURCE_LOCK ${name})
+  endif()
+  catch_discover_tests(${name} TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST PROPERTIES ${properties})
+endfunction()
