@@ -1,0 +1,29 @@
+// db/model/hypervisor.h - one connection of an agent to something that runs machines.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "db/model/object.h"
+
+namespace reeve::db {
+
+/// Its name is unique on its host.
+struct Hypervisor : ObjectHead {
+  std::string host_uid{};
+  std::string kind{};  ///< "core", "libvirt", "sim"
+  std::string state{};
+  std::string spec{};
+  std::string status{};
+  std::optional<WallTime> status_observed_at{};
+};
+
+struct HypervisorFilter {
+  std::string host_uid{};
+  std::string kind{};
+  std::string state{};
+  std::string name_glob{};
+};
+enum class HypervisorOrder { Name, CreateTime };
+
+}  // namespace reeve::db
