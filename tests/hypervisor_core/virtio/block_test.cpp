@@ -1,0 +1,336 @@
+// The block device against a driver: every request kind, limits, a full host disk, hostile
+// requests.
+#include "hypervisor_core/virtio/devices/block.h"
+
+#include <catch2/catch.hpp>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "hypervisor_core/block/create.h"
+#include "hypervisor_core/block/raw_disk.h"
+#include "hypervisor_core/virtio/worker.h"
+#include "tests/hypervisor_core/virtio/device_bench.h"
+#include "tests/support/temp_dir.h"
+
+using namespace reeve;
+using namespace reeve::core;
+using namespace reeve::core::virtio;
+using namespace reeve::core::virtio::test;
+using reeve::test::TempDir;
+
+namespace {
+
+constexpr std::uint64_t kDiskBytes = 1u << 20;
+constexpr std::uint64_t kFlushBit = 1u << 9;
+
+struct Header {
+  std::uint32_t type = 0;
+  std::uint32_t reserved = 0;
+  std::uint64_t sector = 0;
+};
+struct Range {
+  std::uint64_t sector = 0;
+  std::uint32_t sectors = 0;
+  std::uint32_t flags = 0;
+};
+
+std::unique_ptr<RawDisk> raw_disk(const TempDir& dir, Access access = Access::ReadWrite) {
+  if (!std::filesystem::exists(dir / "disk")) REQUIRE(create_raw(dir / "disk", kDiskBytes).ok());
+  auto fd = open_file(dir / "disk", access == Access::ReadWrite ? O_RDWR : O_RDONLY);
+  auto disk = RawDisk::open(std::move(fd).value(), access);
+  REQUIRE(disk.ok());
+  return std::move(disk).value();
+}
+
+/// A disk on a host file system that is full until told otherwise.
+class FullDisk final : public Disk {
+ public:
+  std::uint64_t size_bytes() const override { return kDiskBytes; }
+  bool read_only() const override { return false; }
+  Status read(std::uint64_t, std::span<const iovec>) override { return {}; }
+  Status write(std::uint64_t, std::span<const iovec>) override {
+    if (full) return Error{Code::ResourceExhausted, "DISK_FULL", "no room"};
+    return {};
+  }
+  Status write_zeroes(std::uint64_t, std::uint64_t, Unmap) override { return {}; }
+  Status flush() override { return ++flushes, Status{}; }
+  bool full = true;
+  int flushes = 0;
+};
+
+class Listener final : public BlockEvents {
+ public:
+  void disk_full() override { ++full; }
+  void disk_has_room() override { ++room; }
+  std::atomic<int> full{0}, room{0};
+};
+
+BlockOptions inline_io() {
+  return {.serial = "serial-0", .io = BlockOptions::Io::Inline};
+}
+
+/// Submits one request to queue 0, serves it, and returns the status byte, or -1 if it was not
+/// answered.
+struct Guest {
+  DeviceBench bench;
+  explicit Guest(Block& block, std::uint64_t without = 0) : bench(block, without) {}
+
+  int request(std::uint32_t type, std::uint64_t sector, std::vector<Buffer> data) {
+    auto& driver = bench.drivers[0];
+    std::vector<Buffer> buffers{driver.object(Header{type, 0, sector})};
+    buffers.insert(buffers.end(), data.begin(), data.end());
+    const auto status = driver.writable(1);
+    REQUIRE(bench.memory->write_le<std::uint8_t>(status.address, 0xff));
+    buffers.push_back(status);
+    driver.submit(buffers);
+    bench.serve(0);
+    if (!driver.take_used()) return -1;
+    return driver.text(status)[0];
+  }
+  int write(std::uint64_t sector, const std::string& text) {
+    return request(1, sector, {bench.drivers[0].readable(text)});
+  }
+  std::string read(std::uint64_t sector, std::uint32_t length) {
+    const auto room = bench.drivers[0].writable(length);
+    REQUIRE(request(0, sector, {room}) == 0);
+    return bench.drivers[0].text(room);
+  }
+  template <class T>
+  T config(std::uint32_t offset, Block& block) {
+    std::array<std::byte, sizeof(T)> bytes{};
+    block.read_config(offset, bytes);
+    return load_le<T>(bytes);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("what is written to a block device is read back, with every kind of I/O", "[virtio]") {
+  const TempDir dir;
+  const auto disk = raw_disk(dir);
+  const auto io =
+      GENERATE(BlockOptions::Io::Auto, BlockOptions::Io::Threads, BlockOptions::Io::Inline);
+  auto block = Block::create(*disk, {.io = io});
+  REQUIRE(block.ok());
+  INFO(block.value()->io_kind());
+  FakeInterrupts interrupts;
+  const auto memory = make_memory();
+  DriverSide driver(*memory, 0x1000, 256);
+  block.value()->activate({kCommonFeatures | kFlushBit, &interrupts});
+  const auto data = std::string(4096, 'a') + std::string(4096, 'b');
+  const auto room = driver.writable(8192);
+  const auto ok1 = driver.writable(1), ok2 = driver.writable(1), ok3 = driver.writable(1);
+  driver.submit({driver.object(Header{1, 0, 8}), driver.readable(data.substr(0, 5000)),
+                 driver.readable(data.substr(5000)), ok1});
+
+  auto queue = driver.make_queue(interrupts);
+  const auto serve_until = [&](std::uint16_t used) {
+    block.value()->serve(0, *queue);
+    while (driver.used_index() < used) {
+      pollfd wait{block.value()->event_sources().front().fd, POLLIN, 0};
+      REQUIRE(::poll(&wait, 1, 10'000) == 1);
+      block.value()->serve(0, *queue);
+    }
+  };
+  serve_until(1);
+  driver.submit({driver.object(Header{4, 0, 0}), ok2});
+  driver.submit({driver.object(Header{0, 0, 8}), room, ok3});
+  serve_until(3);
+  CHECK(driver.text(room) == data);
+  CHECK(driver.text(ok1) + driver.text(ok2) + driver.text(ok3) == std::string(3, '\0'));
+  CHECK(block.value()->counters().written_bytes == 8192);
+  CHECK(block.value()->counters().read_bytes == 8192);
+  CHECK(block.value()->counters().flushes == 1);
+}
+
+TEST_CASE("the serial number, discard and write-zeroes work", "[virtio]") {
+  const TempDir dir;
+  const auto disk = raw_disk(dir);
+  auto block = Block::create(*disk, inline_io());
+  Guest guest(*block.value());
+  auto& driver = guest.bench.drivers[0];
+  const auto id = driver.writable(20);
+  CHECK(guest.request(8, 0, {id}) == 0);
+  CHECK(std::string(driver.text(id).c_str()) == "serial-0");
+
+  CHECK(guest.write(0, std::string(8192, 'x')) == 0);
+  CHECK(guest.request(13, 0, {driver.object(Range{0, 8, 1})}) == 0);
+  CHECK(guest.read(0, 4096) == std::string(4096, '\0'));
+  CHECK(guest.request(11, 0, {driver.object(Range{8, 8, 0})}) == 0);
+  CHECK(guest.read(8, 4096) == std::string(4096, '\0'));
+}
+
+TEST_CASE("requests that make no sense fail and change nothing", "[virtio]") {
+  const TempDir dir;
+  const auto disk = raw_disk(dir);
+  auto block = Block::create(*disk, inline_io());
+  Guest guest(*block.value());
+  auto& driver = guest.bench.drivers[0];
+  constexpr std::uint64_t kEnd = kDiskBytes / 512;
+  CHECK(guest.write(kEnd, std::string(512, 'x')) == 1);
+  CHECK(guest.write(kEnd - 1, std::string(1024, 'x')) == 1);
+  CHECK(guest.write(~std::uint64_t{0}, std::string(512, 'x')) == 1);
+  CHECK(guest.write(~std::uint64_t{0} / 512, std::string(512, 'x')) == 1);
+  CHECK(guest.write(0, std::string(100, 'x')) == 1);
+  CHECK(guest.request(1, 0, {}) == 1);
+  CHECK(guest.request(99, 0, {}) == 2);
+  CHECK(guest.request(11, 0, {driver.object(Range{kEnd, 8, 0})}) == 1);
+  CHECK(guest.request(11, 0, {driver.object(Range{0, ~0u, 0})}) == 1);
+  CHECK(guest.request(11, 0, {driver.object(Range{0, 8, 1})}) == 2);
+  CHECK(guest.request(13, 0, {driver.object(Range{0, 8, 2})}) == 2);
+  CHECK(guest.request(13, 0, {driver.readable("short")}) == 1);
+  CHECK(guest.read(0, 512) == std::string(512, '\0'));
+  SECTION("a request without a header") {
+    driver.submit({driver.readable("tiny"), driver.writable(1)});
+  }
+  SECTION("a request without room for the status") {
+    driver.submit({driver.object(Header{0, 0, 0}), driver.readable("data")});
+  }
+  guest.bench.serve(0);
+  CHECK(driver.take_used()->length == 0);
+  CHECK(block.value()->counters().bad_chains == 1);
+}
+
+TEST_CASE("a read-only disk says so and refuses writes", "[virtio]") {
+  const TempDir dir;
+  { raw_disk(dir); }
+  const auto disk = raw_disk(dir, Access::ReadOnly);
+  auto block = Block::create(*disk, inline_io());
+  CHECK((block.value()->traits().features & (1u << 5)) != 0);
+  Guest guest(*block.value());
+  CHECK(guest.write(0, std::string(512, 'x')) == 1);
+  CHECK(guest.request(13, 0, {guest.bench.drivers[0].object(Range{0, 8, 0})}) == 1);
+  CHECK(guest.request(4, 0, {}) == 0);
+}
+
+TEST_CASE("the configuration tells size, queues and limits, and a resize is announced",
+          "[virtio]") {
+  const TempDir dir;
+  const auto disk = raw_disk(dir);
+  auto options = inline_io();
+  options.queues = 4;
+  auto block = Block::create(*disk, options);
+  Guest guest(*block.value());
+  CHECK(block.value()->traits().queue_sizes.size() == 4);
+  CHECK(guest.config<std::uint64_t>(0, *block.value()) == kDiskBytes / 512);
+  CHECK(guest.config<std::uint32_t>(12, *block.value()) == 254);
+  CHECK(guest.config<std::uint16_t>(34, *block.value()) == 4);
+  CHECK(guest.config<std::uint32_t>(100, *block.value()) == 0);
+  REQUIRE(disk->resize()->grow(2 * kDiskBytes).ok());
+  block.value()->announce_size();
+  CHECK(guest.config<std::uint64_t>(0, *block.value()) == 2 * kDiskBytes / 512);
+  CHECK(guest.bench.interrupts.config == 1);
+}
+
+TEST_CASE("a driver that cannot flush gets every write written through", "[virtio]") {
+  FullDisk disk;
+  disk.full = false;
+  auto block = Block::create(disk, inline_io());
+  {
+    Guest guest(*block.value(), kFlushBit);
+    CHECK(guest.write(0, std::string(512, 'x')) == 0);
+    CHECK(disk.flushes == 1);
+  }
+  Guest guest(*block.value());
+  CHECK(guest.write(0, std::string(512, 'x')) == 0);
+  CHECK(disk.flushes == 1);
+}
+
+TEST_CASE("writes to a full host disk wait, are reported, and go through when there is room",
+          "[virtio]") {
+  FullDisk disk;
+  Listener listener;
+  auto options = inline_io();
+  options.events = &listener;
+  auto block = Block::create(disk, options);
+  Guest guest(*block.value());
+  CHECK(guest.write(0, std::string(512, 'x')) == -1);
+  CHECK(listener.full == 1);
+  block.value()->on_event(1, guest.bench);  // the timer
+  CHECK(guest.bench.drivers[0].used_index() == 0);
+  disk.full = false;
+  block.value()->on_event(1, guest.bench);
+  CHECK(guest.bench.drivers[0].used_index() == 1);
+  CHECK(listener.room >= 1);
+}
+
+TEST_CASE("a device that stops while the host disk is full fails the waiting writes", "[virtio]") {
+  FullDisk disk;
+  auto block = Block::create(disk, inline_io());
+  Guest guest(*block.value());
+  CHECK(guest.write(0, std::string(512, 'x')) == -1);
+  guest.bench.restart();
+  CHECK(guest.bench.drivers[0].used_index() == 1);
+}
+
+TEST_CASE("a rate limit leaves requests in the ring until their time has come", "[virtio]") {
+  const TempDir dir;
+  const auto disk = raw_disk(dir);
+  auto options = inline_io();
+  options.limit = {.operations_per_second = 2};
+  auto block = Block::create(*disk, options);
+  Guest guest(*block.value());
+  CHECK(guest.write(0, std::string(512, 'x')) == 0);
+  CHECK(guest.write(1, std::string(512, 'x')) == 0);
+  CHECK(guest.write(2, std::string(512, 'x')) == -1);
+  CHECK(block.value()->counters().throttled == 1);
+  CHECK(guest.bench.queues[0]->in_flight() == 0);
+  block.value()->set_limit({});
+  block.value()->on_event(1, guest.bench);
+  CHECK(guest.bench.drivers[0].used_index() == 3);
+}
+
+TEST_CASE("a rate limiter allows a second's burst and then the rate", "[virtio]") {
+  struct Hand final : Clock {
+    WallTime wall() const override { return {}; }
+    Monotonic monotonic() const override { return now; }
+    Monotonic now{};
+  } clock;
+  RateLimiter limiter(clock);
+  CHECK(limiter.take(1u << 30).count() == 0);
+  limiter.set({.bytes_per_second = 1000});
+  CHECK(limiter.take(600).count() == 0);
+  CHECK(limiter.take(600).count() > 199'000);
+  clock.now += std::chrono::milliseconds(200);
+  CHECK(limiter.take(600).count() == 0);
+  CHECK(limiter.take(5000).count() > 0);
+  clock.now += std::chrono::seconds(1);
+  CHECK(limiter.take(5000).count() ==
+        0);  // larger than the bucket: goes, and is paid for afterwards
+  clock.now += std::chrono::seconds(2);
+  CHECK(limiter.take(1).count() > 0);
+}
+
+TEST_CASE("a multi-queue block device serves real workers", "[virtio]") {
+  const TempDir dir;
+  const auto disk = raw_disk(dir);
+  auto block = Block::create(*disk, {.queues = 2});
+  FakeInterrupts interrupts;
+  const auto memory = make_memory(8u << 20);
+  block.value()->activate({kCommonFeatures | kFlushBit, &interrupts});
+  std::vector<DriverSide> drivers;
+  std::vector<QueueSlot> slots;
+  const Fd kicks[2] = {Fd(::eventfd(0, EFD_NONBLOCK)), Fd(::eventfd(0, EFD_NONBLOCK))};
+  std::vector<Buffer> rooms;
+  for (std::uint16_t i = 0; i < 2; ++i) {
+    drivers.emplace_back(*memory, 0x1000 + 0x400000u * i, 256, kCommonFeatures, i);
+    for (int n = 0; n < 50; ++n)
+      drivers[i].submit({drivers[i].object(Header{1, 0, static_cast<std::uint64_t>(100 * i + n)}),
+                         drivers[i].readable(std::string(512, static_cast<char>('A' + n))),
+                         drivers[i].writable(1)});
+    slots.push_back({drivers[i].make_queue(interrupts), kicks[i].get()});
+  }
+  auto workers = Workers::start(*block.value(), std::move(slots), {.name = "blk"});
+  REQUIRE(workers.ok());
+  const auto returned = workers.value()->stop();
+  REQUIRE(returned.size() == 2);
+  CHECK(returned[0].queue->in_flight() == 0);
+  CHECK(drivers[0].used_index() == 50);
+  CHECK(drivers[1].used_index() == 50);
+  std::string text(512, '\0');
+  REQUIRE(disk->read_bytes(149 * 512, std::as_writable_bytes(std::span(text))).ok());
+  CHECK(text == std::string(512, static_cast<char>('A' + 49)));
+}
