@@ -1,0 +1,83 @@
+#include "agent/executor/guest_steps.h"
+
+#include <algorithm>
+
+namespace reeve::agent {
+namespace {
+
+Advance done(Facts facts) { return {.done = true, .facts = std::move(facts)}; }
+Advance again() { return {.done = false, .again = kGuestPoll}; }
+
+bool cannot_be_asked(const Error& error) { return error.code() == Code::Unimplemented; }
+
+/// Reports how much of the grace has passed; true when all of it has.
+bool grace_over(Monotonic since, std::int64_t grace_ms, StepContext& context, const char* phase) {
+  const auto passed = std::chrono::duration_cast<std::chrono::milliseconds>(
+                          context.world.clock->monotonic() - since)
+                          .count();
+  context.progress(phase, std::min<std::int64_t>(passed, grace_ms), grace_ms);
+  return passed >= grace_ms;
+}
+
+Error stopped_waiting(const char* asked) {
+  return {Code::Cancelled, "STEP_CANCELLED", std::string("no longer waiting; ") + asked};
+}
+
+}  // namespace
+
+Result<Advance> StopStep::cut(Driver& driver, StepContext& context, const char* how) {
+  context.progress("cutting power", 0, 0);
+  TRY(driver.power_off(action_.uid()));
+  return done({{"how", how}});
+}
+
+Result<Advance> StopStep::advance(StepContext& context) {
+  Driver& driver = *TRY(context.world.driver(action_.hypervisor()));
+  const GuestSeen seen = TRY(driver.get(action_.uid()));
+  if (seen.state == GuestState::Stopped) return done({{"how", asked_ ? "shutdown" : "already-off"}});
+  if (action_.grace_ms() == 0 || seen.state != GuestState::Running)
+    return cut(driver, context, "power-off");
+  if (!asked_) {
+    if (context.cancelled) return stopped_waiting("the guest was not asked");
+    auto request = driver.request_shutdown(action_.uid());
+    if (!request.ok() && cannot_be_asked(request.error())) return cut(driver, context, "power-off");
+    TRY(std::move(request));
+    asked_ = context.world.clock->monotonic();
+  }
+  if (context.cancelled) return stopped_waiting("the guest was asked to shut down and may still do so");
+  if (grace_over(*asked_, action_.grace_ms(), context, "waiting for the guest to shut down"))
+    return cut(driver, context, "power-off-after-grace");
+  return again();
+}
+
+Result<Advance> RebootStep::advance(StepContext& context) {
+  Driver& driver = *TRY(context.world.driver(action_.hypervisor()));
+  const GuestSeen seen = TRY(driver.get(action_.uid()));
+  if (asked_ && seen.state == GuestState::Stopped) {
+    TRY(driver.start(action_.uid()));
+    return done({{"how", "shutdown-and-start"}});
+  }
+  if (asked_ && seen.start_time != started_before_) return done({{"how", "reboot"}});
+  if (seen.state == GuestState::Stopped)
+    return Error{Code::FailedPrecondition, "GUEST_STATE", "the guest is off"};
+  const auto reset = [&](const char* how) -> Result<Advance> {
+    context.progress("resetting", 0, 0);
+    TRY(driver.reset(action_.uid()));
+    return done({{"how", how}});
+  };
+  if (action_.grace_ms() == 0 || seen.state != GuestState::Running) return reset("reset");
+  if (!asked_) {
+    if (context.cancelled) return stopped_waiting("the guest was not asked");
+    started_before_ = seen.start_time;
+    auto request = driver.request_reboot(action_.uid());
+    if (!request.ok() && cannot_be_asked(request.error())) return reset("reset");
+    TRY(std::move(request));
+    asked_ = context.world.clock->monotonic();
+  }
+  if (context.cancelled) return stopped_waiting("the guest was asked to reboot and may still do so");
+  if (grace_over(*asked_, action_.grace_ms(), context, "waiting for the guest to reboot"))
+    return reset("reset-after-grace");
+  return again();
+}
+
+}  // namespace reeve::agent

@@ -1,0 +1,41 @@
+// agent/executor/guest_steps.h - the steps that wait for a guest: stop and reboot.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "agent/executor/step.h"
+
+namespace reeve::agent {
+
+inline constexpr std::chrono::milliseconds kGuestPoll{250};
+
+/// Asks the guest to shut down, looks until it is off, and cuts its power when the grace is over. Where it
+/// cannot be asked the power is cut at once. A paused guest cannot hear: its power is cut at once too.
+class StopStep final : public Step {
+ public:
+  explicit StopStep(v1::StopGuest action) : action_(std::move(action)) {}
+  Result<Advance> advance(StepContext& context) override;
+
+ private:
+  Result<Advance> cut(Driver& driver, StepContext& context, const char* how);
+
+  v1::StopGuest action_;
+  std::optional<Monotonic> asked_{};
+};
+
+/// Asks the guest to restart and looks until it has: its start time changed, or it went off and is started
+/// again. Reset when the grace is over, or when it cannot be asked.
+class RebootStep final : public Step {
+ public:
+  explicit RebootStep(v1::RebootGuest action) : action_(std::move(action)) {}
+  Result<Advance> advance(StepContext& context) override;
+
+ private:
+  v1::RebootGuest action_;
+  std::optional<Monotonic> asked_{};
+  std::optional<WallTime> started_before_{};
+};
+
+}  // namespace reeve::agent
