@@ -1,17 +1,17 @@
 // agent/driver/driver.h - one hypervisor on this host, whoever made it.
 //
 // All verbs are idempotent, because steps are repeated after a lost reply: starting a running guest
-// succeeds, removing an absent one too. Calls may block on the hypervisor: they run on the agent's workers,
-// never on its loop. Implementations are safe to call from several threads; verbs on one guest are serialised
-// by the caller (agent/executor).
+// succeeds, removing an absent one too. Calls may block on the hypervisor: they run on the agent's
+// workers, never on its loop. Implementations are safe to call from several threads; verbs on one
+// guest are serialised by the caller (agent/executor).
 //
 // Errors every verb may return:
 //   NotFound/GUEST_NOT_FOUND          no such guest on this hypervisor
 //   FailedPrecondition/GUEST_STATE    not possible in its state (message names the state)
 //   Unavailable/HYPERVISOR_DOWN       the connection is lost; the same call may succeed later
-//   DeadlineExceeded/HYPERVISOR_BUSY  the hypervisor did not answer in time; effect unknown: observe
-//   InvalidArgument/GUEST_INVALID     the hypervisor refuses the definition (message says what)
-//   Unimplemented/NOT_SUPPORTED       this hypervisor cannot
+//   DeadlineExceeded/HYPERVISOR_BUSY  the hypervisor did not answer in time; effect unknown:
+//   observe InvalidArgument/GUEST_INVALID     the hypervisor refuses the definition (message says
+//   what) Unimplemented/NOT_SUPPORTED       this hypervisor cannot
 #pragma once
 
 #include <chrono>
@@ -29,7 +29,8 @@ namespace reeve::agent {
 
 enum class DiskFormat : std::uint8_t { Raw, Qcow2 };
 
-/// A disk as a file that exists. Nothing is probed: format and backing chain are what these fields say.
+/// A disk as a file that exists. Nothing is probed: format and backing chain are what these fields
+/// say.
 struct GuestDisk {
   std::string id{};  ///< "disk0"; also its serial number in the guest
   std::string path{};
@@ -56,9 +57,9 @@ struct GuestDefinition {
   std::string kernel_path{};  ///< direct kernel boot when not empty
   std::string initrd_path{};
   std::string command_line{};
-  std::string seed_path{};      ///< NoCloud ISO; empty when none
+  std::string seed_path{};  ///< NoCloud ISO; empty when none
   bool guest_agent = false;
-  std::string run_dir{};        ///< this guest's own folder, exists; sockets and logs go here
+  std::string run_dir{};  ///< this guest's own folder, exists; sockets and logs go here
 };
 
 enum class GuestState : std::uint8_t { Stopped, Running, Paused, Crashed };
@@ -75,6 +76,8 @@ struct GuestSeen {
   std::optional<WallTime> start_time{};
   std::vector<std::string> addresses{};
   std::vector<std::string> pending_restart{};  ///< "spec.cpus", ...
+  std::uint64_t reboots =
+      0;  ///< rises when the guest restarts from inside, where the driver can tell
 };
 
 /// Use since the guest's start; counters only rise while it runs.
@@ -90,12 +93,13 @@ struct GuestUse {
 
 /// What one connection is and can do, found by asking and trying when it was made.
 struct DriverFacts {
-  std::string kind{};     ///< "core", "libvirt", "sim"
-  std::string uri{};      ///< empty for our own
+  std::string kind{};  ///< "core", "libvirt", "sim"
+  std::string uri{};   ///< empty for our own
   std::string version{};
   bool available = false;
-  std::string description{};                ///< why not, and the remedy
-  std::vector<std::string> capabilities{};  ///< sorted: "console", "events", "pause", "user-network", ...
+  std::string description{};  ///< why not, and the remedy
+  std::vector<std::string>
+      capabilities{};  ///< sorted: "console", "events", "pause", "user-network", ...
   std::vector<std::string> warnings{};
 };
 
@@ -107,13 +111,13 @@ class SavedState {
   virtual Status restore(std::string_view uid, const std::string& path) = 0;  ///< then it runs
 };
 
-/// Optional ability: the serial console as a stream. The driver names the socket (or PTY) that carries the
-/// bytes of a running guest; agent/console owns the ring and the readers.
+/// Optional ability: the serial console as a stream. The driver names the socket (or PTY) that
+/// carries the bytes of a running guest; agent/console owns the ring and the readers.
 class SerialConsole {
  public:
   virtual ~SerialConsole() = default;
-  /// Path of a UNIX stream socket or character device to open for both directions, valid while the guest
-  /// runs. FailedPrecondition/GUEST_STATE when it is off.
+  /// Path of a UNIX stream socket or character device to open for both directions, valid while the
+  /// guest runs. FailedPrecondition/GUEST_STATE when it is off.
   virtual Result<std::string> console_path(std::string_view uid) = 0;
 };
 
@@ -129,9 +133,11 @@ class Driver {
   virtual Result<std::vector<GuestUse>> use() = 0;
 
   /// Makes the guest known, off. Known already: its definition becomes this one, keeping what the
-  /// hypervisor or others added. Returns what takes effect only at the next start ("spec.cpus", ...).
+  /// hypervisor or others added. Returns what takes effect only at the next start ("spec.cpus",
+  /// ...).
   virtual Result<std::vector<std::string>> define(const GuestDefinition& guest) = 0;
-  /// Forgets the guest and the hypervisor's own records of it; never its disks. GUEST_STATE while it runs.
+  /// Forgets the guest and the hypervisor's own records of it; never its disks. GUEST_STATE while
+  /// it runs.
   virtual Status undefine(std::string_view uid) = 0;
   virtual Status start(std::string_view uid) = 0;
   /// Asks the guest to shut down (no wait). NOT_SUPPORTED where it cannot be asked.
@@ -142,8 +148,8 @@ class Driver {
   virtual Status pause(std::string_view uid) = 0;
   virtual Status resume(std::string_view uid) = 0;
 
-  /// Calls `changed(uid)` from any thread whenever a guest may have changed; an empty uid means all may
-  /// have (reconnect). At most one listener. False: no events, the agent polls.
+  /// Calls `changed(uid)` from any thread whenever a guest may have changed; an empty uid means all
+  /// may have (reconnect). At most one listener. False: no events, the agent polls.
   virtual bool watch(std::function<void(std::string uid)> changed) = 0;
 
   virtual SavedState* saved_state() { return nullptr; }

@@ -1,5 +1,7 @@
 #include "agent/executor/convert.h"
 
+#include <google/protobuf/util/time_util.h>
+
 namespace reeve::agent {
 namespace {
 
@@ -41,17 +43,13 @@ Error error_of(const reeve::v1::ErrorInfo& info) {
   Error error = Error::from_wire(code, info.detail().reason(), info.message())
                     .remedy(info.detail().remedy())
                     .resource(info.detail().resource());
-  for (const auto& [key, value] : info.detail().metadata()) error = std::move(error).with(key, value);
+  for (const auto& [key, value] : info.detail().metadata())
+    error = std::move(error).with(key, value);
   return error;
 }
 
 google::protobuf::Timestamp to_proto(WallTime time) {
-  constexpr std::int64_t kMicros = 1'000'000;
-  const auto micros = to_micros(time);
-  google::protobuf::Timestamp stamp;
-  stamp.set_seconds(micros / kMicros);
-  stamp.set_nanos(static_cast<std::int32_t>(micros % kMicros * 1000));
-  return stamp;
+  return google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(to_micros(time));
 }
 
 v1::GuestSeen to_proto(const GuestSeen& seen, const std::string& hypervisor) {

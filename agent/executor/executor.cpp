@@ -38,7 +38,8 @@ struct Executor::Run {
   Monotonic progress_at{};  ///< of the worker that advances
 };
 
-Executor::Executor(Loop& loop, Workers& workers, StepWorld world, Outbox& outbox, StepReports reports)
+Executor::Executor(Loop& loop, Workers& workers, StepWorld world, Outbox& outbox,
+                   StepReports reports)
     : workers_(workers),
       outbox_(outbox),
       world_(std::make_shared<const StepWorld>(std::move(world))),
@@ -122,7 +123,8 @@ void Executor::finish(const std::shared_ptr<Run>& run, const Result<Facts>& fact
 }
 
 void Executor::keep(const std::shared_ptr<Run>& run, v1::StepResult result) {
-  workers_.run([this, run, world = world_, gate = gate_, outbox = &outbox_, result = std::move(result)] {
+  workers_.run([this, run, world = world_, gate = gate_, outbox = &outbox_,
+                result = std::move(result)] {
     const GuestRef guest = guest_of(run->action);
     if (const auto driver = world->driver(guest.hypervisor); !guest.uid.empty() && driver.ok()) {
       auto seen = driver.value()->get(guest.uid);
@@ -165,7 +167,8 @@ void Executor::cancel(const std::string& key) {
   auto& queue = subjects_[run->subject];
   queue.erase(std::find(queue.begin(), queue.end(), run));
   runs_.erase(it);
-  const Result<Facts> cancelled = Error{Code::Cancelled, "STEP_CANCELLED", "cancelled before it began"};
+  const Result<Facts> cancelled =
+      Error{Code::Cancelled, "STEP_CANCELLED", "cancelled before it began"};
   auto result = result_of(key, cancelled);
   unacknowledged_.insert_or_assign(key, Kept{0, result});
   reports_.finished(result);

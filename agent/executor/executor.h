@@ -1,9 +1,9 @@
 // agent/executor/executor.h - runs the steps a server asks for.
 //
-// Promises: a key never runs twice at the same time; steps on one guest or image take turns in the order
-// they came; different ones run side by side. A result is on the disk before it is reported, and is
-// reported again after every reconnect until the server acknowledges it. What became of a step is answered
-// by looking at the world, never from memory alone.
+// Promises: a key never runs twice at the same time; steps on one guest or image take turns in the
+// order they came; different ones run side by side. A result is on the disk before it is reported,
+// and is reported again after every reconnect until the server acknowledges it. What became of a
+// step is answered by looking at the world, never from memory alone.
 //
 // Lives on the loop; only step.h's advance() and the outbox run on workers.
 #pragma once
@@ -20,6 +20,7 @@
 #include "agent/link/outbox.h"
 #include "base/loop.h"
 #include "base/thread.h"
+#include "reeve/agent/v1/link_service.pb.h"
 
 namespace reeve::agent {
 
@@ -65,7 +66,8 @@ class Executor {
   void advanced(const std::shared_ptr<Run>& run, Result<Advance> how);
   void finish(const std::shared_ptr<Run>& run, const Result<Facts>& facts);
   void keep(const std::shared_ptr<Run>& run, v1::StepResult result);
-  void kept(const std::shared_ptr<Run>& run, const v1::StepResult& result, Result<std::uint64_t> number);
+  void kept(const std::shared_ptr<Run>& run, const v1::StepResult& result,
+            Result<std::uint64_t> number);
   void next_of(const std::string& subject);
 
   Workers& workers_;
@@ -73,9 +75,9 @@ class Executor {
   const std::shared_ptr<const StepWorld> world_;
   const StepReports reports_;
   const std::shared_ptr<Gate> gate_;
-  std::map<std::string, std::shared_ptr<Run>> runs_{};                 ///< by key
+  std::map<std::string, std::shared_ptr<Run>> runs_{};                  ///< by key
   std::map<std::string, std::deque<std::shared_ptr<Run>>> subjects_{};  ///< front runs
-  std::map<std::string, Kept> unacknowledged_{};                       ///< by key
+  std::map<std::string, Kept> unacknowledged_{};                        ///< by key
 };
 
 }  // namespace reeve::agent

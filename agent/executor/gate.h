@@ -1,8 +1,9 @@
-// agent/executor/gate.h - lets other threads post to a loop for as long as the owner of the gate lives.
+// agent/executor/gate.h - lets other threads post to a loop for as long as the owner of the gate
+// lives.
 //
-// Workers, drivers and connections may answer after the object that asked is gone (shutdown, a simulated
-// crash). They keep a shared_ptr to its gate; once closed, everything posted through it is dropped, also
-// what already waits in the loop's queue.
+// Workers, drivers and connections may answer after the object that asked is gone (shutdown, a
+// simulated crash). They keep a shared_ptr to its gate; once closed, everything posted through it
+// is dropped, also what already waits in the loop's queue.
 #pragma once
 
 #include <chrono>

@@ -5,10 +5,16 @@
 namespace reeve::agent {
 namespace {
 
-Advance done(Facts facts) { return {.done = true, .facts = std::move(facts)}; }
-Advance again() { return {.done = false, .again = kGuestPoll}; }
+Advance done(Facts facts) {
+  return {.done = true, .facts = std::move(facts)};
+}
+Advance again() {
+  return {.done = false, .again = kGuestPoll};
+}
 
-bool cannot_be_asked(const Error& error) { return error.code() == Code::Unimplemented; }
+bool cannot_be_asked(const Error& error) {
+  return error.code() == Code::Unimplemented;
+}
 
 /// Reports how much of the grace has passed; true when all of it has.
 bool grace_over(Monotonic since, std::int64_t grace_ms, StepContext& context, const char* phase) {
@@ -34,7 +40,8 @@ Result<Advance> StopStep::cut(Driver& driver, StepContext& context, const char* 
 Result<Advance> StopStep::advance(StepContext& context) {
   Driver& driver = *TRY(context.world.driver(action_.hypervisor()));
   const GuestSeen seen = TRY(driver.get(action_.uid()));
-  if (seen.state == GuestState::Stopped) return done({{"how", asked_ ? "shutdown" : "already-off"}});
+  if (seen.state == GuestState::Stopped)
+    return done({{"how", asked_ ? "shutdown" : "already-off"}});
   if (action_.grace_ms() == 0 || seen.state != GuestState::Running)
     return cut(driver, context, "power-off");
   if (!asked_) {
@@ -44,7 +51,8 @@ Result<Advance> StopStep::advance(StepContext& context) {
     TRY(std::move(request));
     asked_ = context.world.clock->monotonic();
   }
-  if (context.cancelled) return stopped_waiting("the guest was asked to shut down and may still do so");
+  if (context.cancelled)
+    return stopped_waiting("the guest was asked to shut down and may still do so");
   if (grace_over(*asked_, action_.grace_ms(), context, "waiting for the guest to shut down"))
     return cut(driver, context, "power-off-after-grace");
   return again();
@@ -57,7 +65,8 @@ Result<Advance> RebootStep::advance(StepContext& context) {
     TRY(driver.start(action_.uid()));
     return done({{"how", "shutdown-and-start"}});
   }
-  if (asked_ && seen.start_time != started_before_) return done({{"how", "reboot"}});
+  if (asked_ && (seen.reboots != before_.reboots || seen.start_time != before_.start_time))
+    return done({{"how", "reboot"}});
   if (seen.state == GuestState::Stopped)
     return Error{Code::FailedPrecondition, "GUEST_STATE", "the guest is off"};
   const auto reset = [&](const char* how) -> Result<Advance> {
@@ -68,13 +77,14 @@ Result<Advance> RebootStep::advance(StepContext& context) {
   if (action_.grace_ms() == 0 || seen.state != GuestState::Running) return reset("reset");
   if (!asked_) {
     if (context.cancelled) return stopped_waiting("the guest was not asked");
-    started_before_ = seen.start_time;
+    before_ = seen;
     auto request = driver.request_reboot(action_.uid());
     if (!request.ok() && cannot_be_asked(request.error())) return reset("reset");
     TRY(std::move(request));
     asked_ = context.world.clock->monotonic();
   }
-  if (context.cancelled) return stopped_waiting("the guest was asked to reboot and may still do so");
+  if (context.cancelled)
+    return stopped_waiting("the guest was asked to reboot and may still do so");
   if (grace_over(*asked_, action_.grace_ms(), context, "waiting for the guest to reboot"))
     return reset("reset-after-grace");
   return again();

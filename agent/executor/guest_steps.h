@@ -11,8 +11,9 @@ namespace reeve::agent {
 
 inline constexpr std::chrono::milliseconds kGuestPoll{250};
 
-/// Asks the guest to shut down, looks until it is off, and cuts its power when the grace is over. Where it
-/// cannot be asked the power is cut at once. A paused guest cannot hear: its power is cut at once too.
+/// Asks the guest to shut down, looks until it is off, and cuts its power when the grace is over.
+/// Where it cannot be asked the power is cut at once. A paused guest cannot hear: its power is cut
+/// at once too.
 class StopStep final : public Step {
  public:
   explicit StopStep(v1::StopGuest action) : action_(std::move(action)) {}
@@ -25,8 +26,8 @@ class StopStep final : public Step {
   std::optional<Monotonic> asked_{};
 };
 
-/// Asks the guest to restart and looks until it has: its start time changed, or it went off and is started
-/// again. Reset when the grace is over, or when it cannot be asked.
+/// Asks the guest to restart and looks until it has: the driver saw it restart, or it went off and
+/// is started again. Reset when the grace is over, or when it cannot be asked.
 class RebootStep final : public Step {
  public:
   explicit RebootStep(v1::RebootGuest action) : action_(std::move(action)) {}
@@ -35,7 +36,7 @@ class RebootStep final : public Step {
  private:
   v1::RebootGuest action_;
   std::optional<Monotonic> asked_{};
-  std::optional<WallTime> started_before_{};
+  GuestSeen before_{};  ///< when it was asked
 };
 
 }  // namespace reeve::agent

@@ -13,16 +13,24 @@ v1::StepSeen outcome(v1::StepSeen::Outcome what, const Facts& facts = {}) {
   for (const auto& [key, value] : facts) (*seen.mutable_facts())[key] = value;
   return seen;
 }
-v1::StepSeen done(const Facts& facts = {}) { return outcome(v1::StepSeen::OUTCOME_DONE, facts); }
-v1::StepSeen not_done() { return outcome(v1::StepSeen::OUTCOME_NOT_DONE); }
-v1::StepSeen done_if(bool yes) { return yes ? done() : not_done(); }
+v1::StepSeen done(const Facts& facts = {}) {
+  return outcome(v1::StepSeen::OUTCOME_DONE, facts);
+}
+v1::StepSeen not_done() {
+  return outcome(v1::StepSeen::OUTCOME_NOT_DONE);
+}
+v1::StepSeen done_if(bool yes) {
+  return yes ? done() : not_done();
+}
 v1::StepSeen unknowable(const Error& why) {
   v1::StepSeen seen = outcome(v1::StepSeen::OUTCOME_UNKNOWABLE);
   *seen.mutable_error() = to_proto(why);
   return seen;
 }
 
-bool is_absent(const Error& error) { return error.code() == Code::NotFound; }
+bool is_absent(const Error& error) {
+  return error.code() == Code::NotFound;
+}
 
 /// Looks at a guest; an absent one is handed on as null, anything else that fails cannot be told.
 template <class Judge>
@@ -107,8 +115,8 @@ v1::StepSeen look(const v1::Action& action, const StepWorld& world) {
     case v1::Action::kPrepareGuest: return look_for_prepared(action.prepare_guest().spec(), store);
     case v1::Action::kRemoveGuestFiles: return look_for_files(action.remove_guest_files(), store);
     case v1::Action::kDefineGuest:
-      return look_at(action.define_guest().spec().uid(), action.define_guest().spec().hypervisor(), world,
-                     [](const GuestSeen* seen) { return done_if(seen != nullptr); });
+      return look_at(action.define_guest().spec().uid(), action.define_guest().spec().hypervisor(),
+                     world, [](const GuestSeen* seen) { return done_if(seen != nullptr); });
     case v1::Action::kUndefineGuest:
       return look_at(action.undefine_guest().uid(), action.undefine_guest().hypervisor(), world,
                      [](const GuestSeen* seen) { return done_if(seen == nullptr); });

@@ -32,7 +32,8 @@ bool is_mac(std::string_view mac) {
   return first.ok() && (std::to_integer<unsigned>(first.value()[0]) & 1) == 0;  // not multicast
 }
 
-/// As the kernel has it: 1 to 15 bytes without '/', ':' or space; ours also without other odd characters.
+/// As the kernel has it: 1 to 15 bytes without '/', ':' or space; ours also without other odd
+/// characters.
 bool is_bridge_name(std::string_view name) {
   return !name.empty() && name.size() <= 15 && name != "." && name != ".." &&
          std::all_of(name.begin(), name.end(), [](char c) {
@@ -104,7 +105,8 @@ Status check_seed(const v1::GuestSpec& spec) {
   if (!spec.has_seed()) return {};
   const auto& seed = spec.seed();
   if (seed.user_data().size() > kMaxSeedBytes) return bad("BAD_SEED", "user-data is over 1 MiB");
-  if (seed.meta_data().size() > kMaxSeedBytes / 4) return bad("BAD_SEED", "meta-data is over 256 KiB");
+  if (seed.meta_data().size() > kMaxSeedBytes / 4)
+    return bad("BAD_SEED", "meta-data is over 256 KiB");
   if (seed.network_config().size() > kMaxSeedBytes / 4)
     return bad("BAD_SEED", "network-config is over 256 KiB");
   return {};
@@ -116,7 +118,8 @@ Status check_spec(const v1::GuestSpec& spec, const Policy& policy) {
   if (spec.display_name().empty() || spec.display_name().size() > kMaxName ||
       !is_line(spec.display_name()))
     return bad("BAD_NAME", "the display name is empty, too long or has control characters");
-  if (spec.cpus() < 1 || spec.cpus() > policy.max_cpus) return bad("BAD_GUEST", "cpus out of range");
+  if (spec.cpus() < 1 || spec.cpus() > policy.max_cpus)
+    return bad("BAD_GUEST", "cpus out of range");
   if (spec.memory_mib() < 1 || spec.memory_mib() > policy.max_memory_mib)
     return bad("BAD_GUEST", "memory out of range");
   if (!spec.kernel_image().empty()) TRY(check_uid(spec.kernel_image(), "the kernel image"));
@@ -136,10 +139,12 @@ Status check_import(const v1::ImportImage& import, const Policy& policy) {
       import.kind() == reeve::v1::Image::KIND_UNSPECIFIED)
     return bad("BAD_ACTION", "the kind of the image is unknown");
   if (import.kind() == reeve::v1::Image::KIND_DISK &&
-      import.format() != reeve::v1::DISK_FORMAT_RAW && import.format() != reeve::v1::DISK_FORMAT_QCOW2)
+      import.format() != reeve::v1::DISK_FORMAT_RAW &&
+      import.format() != reeve::v1::DISK_FORMAT_QCOW2)
     return bad("BAD_DISK", "the format of the disk image is unknown");
   constexpr std::size_t kSha256Hex = 64;
-  if (!import.sha256().empty() && (import.sha256().size() != kSha256Hex || !from_hex(import.sha256()).ok()))
+  if (!import.sha256().empty() &&
+      (import.sha256().size() != kSha256Hex || !from_hex(import.sha256()).ok()))
     return bad("BAD_DIGEST", "the digest is not a SHA-256 in hexadecimal");
   switch (import.source_case()) {
     case v1::ImportImage::kHostPath: {
@@ -152,7 +157,8 @@ Status check_import(const v1::ImportImage& import, const Policy& policy) {
     case v1::ImportImage::kUpload:
       if (import.upload().ticket().empty() || import.upload().ticket().size() > 256)
         return bad("BAD_ACTION", "the upload has no ticket");
-      if (import.upload().size_bytes() < 1 || import.upload().size_bytes() > policy.max_upload_bytes)
+      if (import.upload().size_bytes() < 1 ||
+          import.upload().size_bytes() > policy.max_upload_bytes)
         return bad("BAD_ACTION", "the size of the upload is out of range");
       return {};
     case v1::ImportImage::SOURCE_NOT_SET: break;

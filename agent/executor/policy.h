@@ -1,5 +1,5 @@
-// agent/executor/policy.h - what this host lets a server ask for. Every action is held against it as if the
-// server were hostile: the agent runs as root, the server does not get to be.
+// agent/executor/policy.h - what this host lets a server ask for. Every action is held against it
+// as if the server were hostile: the agent runs as root, the server does not get to be.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,9 @@ inline constexpr std::int64_t kMaxGraceMs = 24 * 3600 * 1000;
 /// InvalidArgument/BAD_STEP_KEY unless `key` is "<uuid>/<number>" with an optional "u".
 Status validate_key(std::string_view key);
 
-/// InvalidArgument: BAD_ACTION, BAD_UID, BAD_NAME, BAD_GUEST, BAD_DISK, BAD_NIC, BAD_SEED, BAD_PATH,
-/// BAD_DIGEST. PermissionDenied/BRIDGE_REFUSED, NotFound/HYPERVISOR_NOT_FOUND. Messages name the field.
+/// InvalidArgument: BAD_ACTION, BAD_UID, BAD_NAME, BAD_GUEST, BAD_DISK, BAD_NIC, BAD_SEED,
+/// BAD_PATH, BAD_DIGEST. PermissionDenied/BRIDGE_REFUSED, NotFound/HYPERVISOR_NOT_FOUND. Messages
+/// name the field.
 Status validate_action(const v1::Action& action, const Policy& policy);
 
 /// What a step works on, so that steps on one thing take turns: "guests/<uid>" or "images/<uid>".

@@ -18,7 +18,9 @@ class OnceStep final : public Step {
   Work work_;
 };
 
-bool is_absent(const Error& error) { return error.reason() == "GUEST_NOT_FOUND"; }
+bool is_absent(const Error& error) {
+  return error.reason() == "GUEST_NOT_FOUND";
+}
 
 Result<Facts> import_image(const v1::ImportImage& action, StepContext& context) {
   const CopyProgress progress = [&context](std::int64_t done, std::int64_t total) {
@@ -121,8 +123,8 @@ Result<Facts> restore(const v1::RestoreGuest& action, StepContext& context) {
   return Facts{};
 }
 
-/// A machine with a saved state is restored or its state is dropped; starting it fresh would leave a state
-/// that no longer fits its disks.
+/// A machine with a saved state is restored or its state is dropped; starting it fresh would leave
+/// a state that no longer fits its disks.
 Result<Facts> start(const v1::StartGuest& action, StepContext& context) {
   Driver& driver = *TRY(context.world.driver(action.hypervisor()));
   const auto seen = TRY(driver.get(action.uid()));
@@ -144,7 +146,8 @@ OnceStep::Work power(const Target& target, Status (Driver::*verb)(std::string_vi
 }
 
 template <class Message>
-std::unique_ptr<Step> once(const Message& action, Result<Facts> (*work)(const Message&, StepContext&)) {
+std::unique_ptr<Step> once(const Message& action,
+                           Result<Facts> (*work)(const Message&, StepContext&)) {
   return std::make_unique<OnceStep>(
       [action, work](StepContext& context) { return work(action, context); });
 }

@@ -15,19 +15,12 @@
 #include "agent/storage/store.h"
 #include "base/clock.h"
 #include "base/status.h"
+#include "reeve/agent/v1/step.pb.h"
 
 namespace reeve::agent {
 
 /// Hypervisors of this host by id. The drivers outlive everything that holds this.
 using Drivers = std::map<std::string, Driver*, std::less<>>;
-
-/// Opens the bytes behind an upload ticket. Blocks: workers only.
-class Uploads {
- public:
-  virtual ~Uploads() = default;
-  /// Unavailable/UPLOAD_LOST, PermissionDenied/TICKET_INVALID.
-  virtual Result<std::unique_ptr<ByteSource>> open(const std::string& ticket) = 0;
-};
 
 /// What steps work on. Everything outlives the executor.
 struct StepWorld {
@@ -67,8 +60,8 @@ class Step {
 /// `action` has passed validate_action().
 std::unique_ptr<Step> make_step(const v1::Action& action);
 
-/// Says what became of an action by looking at the world, whatever the agent remembers. Blocks: workers
-/// only. `seen.key` stays empty.
+/// Says what became of an action by looking at the world, whatever the agent remembers. Blocks:
+/// workers only. `seen.key` stays empty.
 v1::StepSeen look(const v1::Action& action, const StepWorld& world);
 
 /// uid and hypervisor of the guest an action is about; empty for images.

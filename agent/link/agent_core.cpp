@@ -3,7 +3,8 @@
 namespace reeve::agent {
 namespace {
 
-/// Beyond this many unwritten messages progress and samples are dropped: they are worth nothing late.
+/// Beyond this many unwritten messages progress and samples are dropped: they are worth nothing
+/// late.
 constexpr std::size_t kCongested = 256;
 
 }  // namespace
@@ -20,13 +21,15 @@ Result<std::unique_ptr<AgentCore>> AgentCore::create(AgentParts parts, AgentSett
 AgentCore::AgentCore(AgentParts parts, AgentSettings settings, std::uint64_t epoch)
     : consoles_(parts.consoles) {
   Loop& loop = *parts.loop;
-  executor_ = std::make_unique<Executor>(loop, *parts.workers, parts.world, *parts.outbox, reports());
-  observer_ = std::make_unique<Observer>(loop, *parts.workers, parts.world, *parts.probe,
-                                         std::move(settings.observer), [this](v1::Observation delta) {
-                                           v1::ConnectRequest message;
-                                           *message.mutable_observation() = std::move(delta);
-                                           return session_->send(std::move(message));
-                                         });
+  executor_ =
+      std::make_unique<Executor>(loop, *parts.workers, parts.world, *parts.outbox, reports());
+  observer_ =
+      std::make_unique<Observer>(loop, *parts.workers, parts.world, *parts.probe,
+                                 std::move(settings.observer), [this](v1::Observation delta) {
+                                   v1::ConnectRequest message;
+                                   *message.mutable_observation() = std::move(delta);
+                                   return session_->send(std::move(message));
+                                 });
   sampler_ = std::make_unique<Sampler>(loop, *parts.workers, parts.world, *parts.probe,
                                        [this](v1::Metrics metrics) {
                                          if (session_->backlog() > kCongested) return;
@@ -38,8 +41,9 @@ AgentCore::AgentCore(AgentParts parts, AgentSettings settings, std::uint64_t epo
   handlers.connected = [this](const v1::Welcome& welcome) { connected(welcome); };
   handlers.received = [this](const v1::ConnectResponse& message) { received(message); };
   handlers.disconnected = [this] { sampler_->set_interval(std::chrono::milliseconds(0)); };
-  session_ = std::make_unique<Session>(loop, *parts.workers, *parts.random, *parts.channel, *parts.outbox,
-                                       epoch, std::move(settings.session), std::move(handlers));
+  session_ =
+      std::make_unique<Session>(loop, *parts.workers, *parts.random, *parts.channel, *parts.outbox,
+                                epoch, std::move(settings.session), std::move(handlers));
 }
 
 AgentCore::~AgentCore() = default;

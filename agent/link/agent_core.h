@@ -1,5 +1,5 @@
-// agent/link/agent_core.h - the agent without its outside: session, executor, observer and samples on one
-// loop, with everything else handed in. The daemon and the simulator run this same object.
+// agent/link/agent_core.h - the agent without its outside: session, executor, observer and samples
+// on one loop, with everything else handed in. The daemon and the simulator run this same object.
 #pragma once
 
 #include <memory>
@@ -37,13 +37,14 @@ class AgentCore {
  public:
   /// Reads the outbox (blocks). Fails only when it cannot be read at all.
   static Result<std::unique_ptr<AgentCore>> create(AgentParts parts, AgentSettings settings);
-  /// On the loop, or when its thread has ended. Destroying it is what a crash does: nothing is said, nothing
-  /// is undone, and the next core over the same outbox, store and drivers carries on.
+  /// On the loop, or when its thread has ended. Destroying it is what a crash does: nothing is
+  /// said, nothing is undone, and the next core over the same outbox, store and drivers carries on.
   ~AgentCore();
   AgentCore(const AgentCore&) = delete;
   AgentCore& operator=(const AgentCore&) = delete;
 
-  /// Begins to observe and to connect. On the loop, or before its thread runs anything else of the core.
+  /// Begins to observe and to connect. On the loop, or before its thread runs anything else of the
+  /// core.
   void start();
 
   bool is_connected() const { return session_->is_connected(); }

@@ -1,5 +1,5 @@
-// agent/link/channel.h - the way to the server, without saying how: gRPC in the daemon, a queue in the
-// simulator.
+// agent/link/channel.h - the way to the server, without saying how: gRPC in the daemon, a queue in
+// the simulator.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,8 @@
 
 namespace reeve::agent {
 
-/// What a connection reports. Any thread, one call at a time, in order; also from within connect() and
-/// send(). Receivers only post.
+/// What a connection reports. Any thread, one call at a time, in order; also from within connect()
+/// and send(). Receivers only post.
 struct ConnectionEvents {
   std::function<void(v1::ConnectResponse message)> received{};
   /// The last event. Not called when the agent ends the connection.

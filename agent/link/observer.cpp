@@ -115,7 +115,8 @@ void Observer::read(const std::string& id) {
         reading.guests = std::move(all).value();
       } else {
         reading.listed = false;
-        if (reading.facts.available) log::warning("guests could not be listed", all.error(), {{"hypervisor", id}});
+        if (reading.facts.available)
+          log::warning("guests could not be listed", all.error(), {{"hypervisor", id}});
       }
     } else {
       for (const auto& uid : wanted) {
@@ -123,7 +124,8 @@ void Observer::read(const std::string& id) {
         if (seen.ok()) {
           reading.guests.push_back(std::move(seen).value());
         } else {
-          (seen.error().reason() == "GUEST_NOT_FOUND" ? reading.gone : reading.failed).push_back(uid);
+          (seen.error().reason() == "GUEST_NOT_FOUND" ? reading.gone : reading.failed)
+              .push_back(uid);
         }
       }
     }
@@ -215,8 +217,8 @@ void Observer::send_full(bool new_connection) {
 }
 
 void Observer::changed() {
-  const bool anything = full_wanted_ || host_changed_ || !changed_hypervisors_.empty() ||
-                        !changed_guests_.empty();
+  const bool anything =
+      full_wanted_ || host_changed_ || !changed_hypervisors_.empty() || !changed_guests_.empty();
   if (!anything || send_timer_ != 0) return;
   send_timer_ = gate_->post_after(settings_.settle, [this] {
     send_timer_ = 0;

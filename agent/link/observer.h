@@ -1,8 +1,9 @@
 // agent/link/observer.h - keeps the picture of this host and says what changed.
 //
-// Looks at every hypervisor at a rhythm, when one says that something changed, and after each step. Reads
-// run on workers; the picture lives on the loop. A guest of a hypervisor that cannot be asked stays in the
-// picture as it was last seen: the hypervisor's own entry says that it is not available.
+// Looks at every hypervisor at a rhythm, when one says that something changed, and after each step.
+// Reads run on workers; the picture lives on the loop. A guest of a hypervisor that cannot be asked
+// stays in the picture as it was last seen: the hypervisor's own entry says that it is not
+// available.
 #pragma once
 
 #include <functional>
@@ -30,15 +31,17 @@ struct ObserverSettings {
 
 class Observer {
  public:
-  /// `send` delivers an observation and says whether a connection took it. References outlive the observer.
-  Observer(Loop& loop, Workers& workers, StepWorld world, HostProbe& probe, ObserverSettings settings,
-           std::function<bool(v1::Observation)> send);
+  /// `send` delivers an observation and says whether a connection took it. References outlive the
+  /// observer.
+  Observer(Loop& loop, Workers& workers, StepWorld world, HostProbe& probe,
+           ObserverSettings settings, std::function<bool(v1::Observation)> send);
   ~Observer();
   Observer(const Observer&) = delete;
   Observer& operator=(const Observer&) = delete;
 
   void start();
-  /// The connection is new, or the server asks: everything is sent, as soon as everything has been seen.
+  /// The connection is new, or the server asks: everything is sent, as soon as everything has been
+  /// seen.
   void send_full(bool new_connection);
   /// How a guest looks after a step. What was read before is older and does not replace it.
   void looked_at(const GuestRef& guest, const Result<GuestSeen>& seen);
@@ -53,8 +56,8 @@ class Observer {
     bool has_events = false;
     bool seen_once = false;
     bool reading = false;
-    bool all_dirty = true;               ///< list again
-    std::set<std::string> dirty{};       ///< guests to look at again
+    bool all_dirty = true;                           ///< list again
+    std::set<std::string> dirty{};                   ///< guests to look at again
     std::map<std::string, std::uint64_t> touched{};  ///< uid -> count_ when a step looked at it
     TimerId timer = 0;
   };

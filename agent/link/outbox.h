@@ -1,5 +1,5 @@
-// agent/link/outbox.h - what the agent must not forget: results the server has not journalled, and the
-// highest epoch it has accepted.
+// agent/link/outbox.h - what the agent must not forget: results the server has not journalled, and
+// the highest epoch it has accepted.
 //
 // Calls block until the change is on the disk: workers only, from one or more threads.
 #pragma once

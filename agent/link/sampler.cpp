@@ -18,12 +18,13 @@ v1::GuestUse to_proto(const GuestUse& use, const Counter& before, Monotonic now)
   v1::GuestUse out;
   out.set_uid(use.uid);
   auto& sample = *out.mutable_use();
-  const auto wall_us = std::chrono::duration_cast<std::chrono::microseconds>(now - before.at).count();
+  const auto wall_us =
+      std::chrono::duration_cast<std::chrono::microseconds>(now - before.at).count();
   if (before.at != Monotonic{} && wall_us > 0 && use.cpu_time_us >= before.cpu_time_us) {
     constexpr double kWhole = 10'000;
-    sample.set_cpu_basis_points(static_cast<std::int32_t>(std::min(
-        kWhole * 4096, kWhole * static_cast<double>(use.cpu_time_us - before.cpu_time_us) /
-                           static_cast<double>(wall_us))));
+    sample.set_cpu_basis_points(static_cast<std::int32_t>(
+        std::min(kWhole * 4096, kWhole * static_cast<double>(use.cpu_time_us - before.cpu_time_us) /
+                                    static_cast<double>(wall_us))));
   }
   sample.set_memory_mib(use.memory_mib);
   sample.set_disk_read_bytes(static_cast<std::int64_t>(use.disk_read_bytes));
@@ -48,7 +49,9 @@ Sampler::Sampler(Loop& loop, Workers& workers, StepWorld world, HostProbe& probe
       gate_(Gate::create(loop)),
       last_(std::make_shared<Last>()) {}
 
-Sampler::~Sampler() { gate_->close(); }
+Sampler::~Sampler() {
+  gate_->close();
+}
 
 void Sampler::set_interval(std::chrono::milliseconds interval) {
   interval_ = interval.count() <= 0 ? interval : std::max(interval, kShortest);

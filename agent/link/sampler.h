@@ -1,4 +1,5 @@
-// agent/link/sampler.h - samples host and guests at the rhythm the server asks for, while it listens.
+// agent/link/sampler.h - samples host and guests at the rhythm the server asks for, while it
+// listens.
 #pragma once
 
 #include <functional>
@@ -11,6 +12,7 @@
 #include "agent/host/host_probe.h"
 #include "base/loop.h"
 #include "base/thread.h"
+#include "reeve/agent/v1/observation.pb.h"
 
 namespace reeve::agent {
 

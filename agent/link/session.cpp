@@ -8,8 +8,9 @@ namespace reeve::agent {
 
 using std::chrono::milliseconds;
 
-Session::Session(Loop& loop, Workers& workers, Random& random, ServerChannel& channel, Outbox& outbox,
-                 std::uint64_t epoch, SessionSettings settings, SessionHandlers handlers)
+Session::Session(Loop& loop, Workers& workers, Random& random, ServerChannel& channel,
+                 Outbox& outbox, std::uint64_t epoch, SessionSettings settings,
+                 SessionHandlers handlers)
     : workers_(workers),
       random_(random),
       channel_(channel),
@@ -66,16 +67,17 @@ void Session::on_message(std::uint64_t attempt, v1::ConnectResponse message) {
       if (message.has_welcome()) return welcome(message.welcome());
       if (message.has_refusal()) {
         backoff_ = settings_.backoff_max;
-        return drop(Error::from_wire(Code::PermissionDenied, message.refusal().reason().substr(0, 64),
-                                     "the server refuses this host: " +
-                                         message.refusal().message().substr(0, 500)));
+        return drop(Error::from_wire(
+            Code::PermissionDenied, message.refusal().reason().substr(0, 64),
+            "the server refuses this host: " + message.refusal().message().substr(0, 500)));
       }
       return drop({Code::Internal, "LINK_PROTOCOL", "the server did not begin with a welcome"});
     case State::Fencing: {
       constexpr std::size_t kMostHeld = 10'000;
       held_.push_back(std::move(message));
       if (held_.size() > kMostHeld)
-        drop({Code::ResourceExhausted, "LINK_PROTOCOL", "the server sends faster than epochs are kept"});
+        drop({Code::ResourceExhausted, "LINK_PROTOCOL",
+              "the server sends faster than epochs are kept"});
       return;
     }
     case State::Connected: return deliver(std::move(message));
@@ -87,8 +89,8 @@ void Session::welcome(const v1::Welcome& welcome) {
   if (welcome.epoch() < epoch_) {
     backoff_ = settings_.backoff_max;
     return drop({Code::FailedPrecondition, "EPOCH_STALE",
-                 "the server has epoch " + std::to_string(welcome.epoch()) + ", this host has obeyed " +
-                     std::to_string(epoch_)});
+                 "the server has epoch " + std::to_string(welcome.epoch()) +
+                     ", this host has obeyed " + std::to_string(epoch_)});
   }
   state_ = State::Fencing;
   if (welcome.epoch() == epoch_) return established(welcome);
@@ -107,7 +109,8 @@ void Session::established(const v1::Welcome& welcome) {
   state_ = State::Connected;
   backoff_ = settings_.backoff_min;
   heartbeat_ = std::clamp(milliseconds(welcome.heartbeat_ms()), kMinHeartbeat, kMaxHeartbeat);
-  log::info("connected to the server", {{"epoch", welcome.epoch()}, {"version", welcome.version().substr(0, 64)}});
+  log::info("connected to the server",
+            {{"epoch", welcome.epoch()}, {"version", welcome.version().substr(0, 64)}});
   watch_heartbeat();
   handlers_.connected(welcome);
   const auto attempt = attempt_;

@@ -1,4 +1,5 @@
-// agent/link/session.h - the conversation with the server: hello, epoch, heartbeats, reconnect for ever.
+// agent/link/session.h - the conversation with the server: hello, epoch, heartbeats, reconnect for
+// ever.
 //
 // Lives on the loop. While the server is away nothing else of the agent stops.
 #pragma once
@@ -83,7 +84,8 @@ class Session {
 
   State state_ = State::Waiting;
   std::uint64_t epoch_;
-  std::uint64_t attempt_ = 0;  ///< names a connection, so that a late event of an old one is dropped
+  std::uint64_t attempt_ =
+      0;  ///< names a connection, so that a late event of an old one is dropped
   std::unique_ptr<Connection> connection_{};
   std::vector<v1::ConnectResponse> held_{};  ///< came while the epoch was being kept
   std::chrono::milliseconds backoff_;

@@ -1,17 +1,20 @@
-// agent/storage/store.h - the files of this host: images of the library and the folders of its guests.
+// agent/storage/store.h - the files of this host: images of the library and the folders of its
+// guests.
 //
-// Calls block on the disk: workers only. Safe from several threads; calls about one guest or one image are
-// serialised by the caller (agent/executor). Every change is atomic for a crash: it happened or it did not,
-// and what was half made is swept at the next start. All changes are idempotent.
+// Calls block on the disk: workers only. Safe from several threads; calls about one guest or one
+// image are serialised by the caller (agent/executor). Every change is atomic for a crash: it
+// happened or it did not, and what was half made is swept at the next start. All changes are
+// idempotent.
 //
-// Errors every call may return: InvalidArgument/BAD_UID, ResourceExhausted/DISK_FULL (metadata needed_bytes,
-// free_bytes; nothing is left behind), Internal/SYSTEM_CALL, DataLoss/STORE_DAMAGED (a record that cannot be
-// read).
+// Errors every call may return: InvalidArgument/BAD_UID, ResourceExhausted/DISK_FULL (metadata
+// needed_bytes, free_bytes; nothing is left behind), Internal/SYSTEM_CALL, DataLoss/STORE_DAMAGED
+// (a record that cannot be read).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,7 +36,16 @@ class ByteSource {
   virtual Result<std::size_t> read(std::span<std::byte> into) = 0;
 };
 
-/// Told about bytes while they are copied. False: stop, the call ends with Cancelled/STEP_CANCELLED.
+/// Opens the bytes behind an upload ticket. Blocks: workers only.
+class Uploads {
+ public:
+  virtual ~Uploads() = default;
+  /// Unavailable/UPLOAD_LOST, PermissionDenied/TICKET_INVALID.
+  virtual Result<std::unique_ptr<ByteSource>> open(const std::string& ticket) = 0;
+};
+
+/// Told about bytes while they are copied. False: stop, the call ends with
+/// Cancelled/STEP_CANCELLED.
 using CopyProgress = std::function<bool(std::int64_t done, std::int64_t total)>;
 
 struct StoreSpace {
@@ -45,10 +57,11 @@ class Store {
  public:
   virtual ~Store() = default;
 
-  /// Copies `action.host_path()` into the store, checking and hashing it on the way. An image that is there
-  /// already is returned. PermissionDenied/IMPORT_PATH_REFUSED (not below an allowed folder, or a link in
-  /// the path), NotFound/FILE_NOT_FOUND, InvalidArgument/IMAGE_INVALID or a QCOW2_... reason (not what it is
-  /// said to be), DataLoss/IMAGE_DIGEST (metadata expected, actual), Cancelled/STEP_CANCELLED.
+  /// Copies `action.host_path()` into the store, checking and hashing it on the way. An image that
+  /// is there already is returned. PermissionDenied/IMPORT_PATH_REFUSED (not below an allowed
+  /// folder, or a link in the path), NotFound/FILE_NOT_FOUND, InvalidArgument/IMAGE_INVALID or a
+  /// QCOW2_... reason (not what it is said to be), DataLoss/IMAGE_DIGEST (metadata expected,
+  /// actual), Cancelled/STEP_CANCELLED.
   virtual Result<v1::StoredImage> import_file(const v1::ImportImage& action,
                                               const CopyProgress& progress) = 0;
   /// The same from an upload of exactly `action.upload().size_bytes()` bytes.
@@ -64,8 +77,8 @@ class Store {
   virtual Result<std::vector<std::string>> images() = 0;
 
   /// Makes the folder, disks, seed and spec of a guest. Disks that exist stay as they are.
-  /// NotFound/IMAGE_NOT_FOUND, InvalidArgument/DISK_TOO_SMALL, AlreadyExists/GUEST_PREPARED_OTHERWISE when
-  /// it is there with other disks.
+  /// NotFound/IMAGE_NOT_FOUND, InvalidArgument/DISK_TOO_SMALL,
+  /// AlreadyExists/GUEST_PREPARED_OTHERWISE when it is there with other disks.
   virtual Status prepare_guest(const v1::GuestSpec& spec) = 0;
   /// True when the folder has all disks, the seed and this very spec.
   virtual Result<bool> is_prepared(const v1::GuestSpec& spec) = 0;
@@ -77,7 +90,8 @@ class Store {
   virtual Result<std::vector<std::string>> guests() = 0;
   /// Replaces the stored spec. NotFound/GUEST_FILES_NOT_FOUND.
   virtual Status update_spec(const v1::GuestSpec& spec) = 0;
-  /// A prepared guest with all paths filled in. NotFound/GUEST_FILES_NOT_FOUND, NotFound/IMAGE_NOT_FOUND.
+  /// A prepared guest with all paths filled in. NotFound/GUEST_FILES_NOT_FOUND,
+  /// NotFound/IMAGE_NOT_FOUND.
   virtual Result<GuestDefinition> definition_of(const v1::GuestSpec& spec) = 0;
 
   /// Where a driver may write a guest's saved state; replaces what an interrupted save left there.

@@ -151,15 +151,17 @@ Status SimHypervisor::request_shutdown(std::string_view uid) {
 }
 
 Status SimHypervisor::request_reboot(std::string_view uid) {
-  return on_guest(SimVerb::RequestReboot, uid,
-                  [this](Guest& guest) REEVE_REQUIRES(mutex_) -> Status {
-                    if (guest.seen.state != GuestState::Running) return wrong_state(guest.seen);
-                    const auto& habits = habits_of(guest);
-                    if (habits.ignores_shutdown) return {};
-                    in_this_run(guest, habits.reboot_delay,
-                                [this](Guest& g) REEVE_REQUIRES(mutex_) { announce(g.seen.uid); });
-                    return {};
-                  });
+  return on_guest(
+      SimVerb::RequestReboot, uid, [this](Guest& guest) REEVE_REQUIRES(mutex_) -> Status {
+        if (guest.seen.state != GuestState::Running) return wrong_state(guest.seen);
+        const auto& habits = habits_of(guest);
+        if (habits.ignores_shutdown) return {};
+        in_this_run(guest, habits.reboot_delay, [this](Guest& g) REEVE_REQUIRES(mutex_) {
+          ++g.seen.reboots;
+          announce(g.seen.uid);
+        });
+        return {};
+      });
 }
 
 Status SimHypervisor::power_off(std::string_view uid) {
