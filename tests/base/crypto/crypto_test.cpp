@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/crypto/authority.h"
+#include "base/crypto/enroll_token.h"
 #include "base/crypto/sha256.h"
 #include "base/crypto/x509.h"
 #include "base/text.h"
@@ -176,6 +177,20 @@ TEST_CASE("hostile text in place of PEM is refused", "[crypto]") {
     CHECK(parse_csr(text).error().reason() == "BAD_CSR");
     CHECK(key_sha256_of_key(text).error().reason() == "BAD_KEY");
   }
+}
+
+TEST_CASE("an enrol token carries the CA's fingerprint and a secret, or is refused", "[crypto]") {
+  SeededRandom random(1);
+  const auto pin = sha256_hex("ca");
+  const auto token = make_enroll_token(pin, random);
+  const auto parts = parse_enroll_token(token).value();
+  CHECK(parts.ca_fingerprint == pin);
+  CHECK(parts.secret.size() == 64);
+  CHECK(make_enroll_token(pin, random) != token);
+  for (std::size_t n = 0; n < token.size(); ++n)
+    REQUIRE(parse_enroll_token(token.substr(0, n)).error().reason() == "BAD_ENROLL_TOKEN");
+  for (const auto& bad : {token + "A", "x" + token, token + std::string(1000, 'A')})
+    CHECK(parse_enroll_token(bad).error().message().find(bad) == std::string::npos);
 }
 
 }  // namespace

@@ -1,0 +1,50 @@
+// hypervisor_core/chipset/cmos_rtc.h - the MC146818 clock and 128 bytes of memory at ports 0x70 and
+// 0x71. Source: MC146818A data sheet. Time is the host's plus what the guest set; the alarm and
+// periodic interrupts are not wired, which the ACPI tables say (no alarm registers).
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "hypervisor_core/bus/io_device.h"
+
+namespace reeve::core::v1 {
+class RtcState;
+}
+
+namespace reeve::core {
+
+class CmosRtc final : public IoDevice {
+ public:
+  static constexpr std::uint64_t kPorts = 2;
+
+  /// `clock` outlives the device. RAM sizes are where firmware expects them.
+  CmosRtc(const Clock& clock, std::uint64_t ram_bytes);
+
+  std::string_view name() const override { return "cmos-rtc"; }
+  void read(std::uint64_t offset, std::span<std::byte> out) override;
+  void write(std::uint64_t offset, std::span<const std::byte> value) override;
+
+  void save(v1::RtcState& state) const;
+  /// InvalidArgument/DEVICE_STATE.
+  Status load(const v1::RtcState& state);
+
+ private:
+  std::uint8_t read_register(std::uint8_t index) const REEVE_REQUIRES(mutex_);
+  void write_register(std::uint8_t index, std::uint8_t value) REEVE_REQUIRES(mutex_);
+  std::uint8_t encode(unsigned value) const REEVE_REQUIRES(mutex_);
+  unsigned decode(std::uint8_t value) const REEVE_REQUIRES(mutex_);
+  std::int64_t guest_seconds() const REEVE_REQUIRES(mutex_);
+  void set_field(std::uint8_t index, std::uint8_t value) REEVE_REQUIRES(mutex_);
+
+  const Clock& clock_;
+  mutable Mutex mutex_;
+  std::uint8_t index_ REEVE_GUARDED_BY(mutex_) = 0;
+  std::array<std::uint8_t, 128> memory_ REEVE_GUARDED_BY(mutex_){};
+  std::int64_t offset_seconds_ REEVE_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace reeve::core
