@@ -54,7 +54,4 @@ class Store {
   SchemaVersions schema_{};
 };
 
-/// Takes `<path>.lock` for as long as the Fd lives. FailedPrecondition/DB_IN_USE.
-Result<Fd> lock_database(const std::filesystem::path& path);
-
 }  // namespace reeve::db

@@ -43,6 +43,7 @@ class HostRepo : public HostReader {
   /// Aborted/STALE_ETAG when row.etag is not the stored one; an empty etag writes unconditionally.
   Result<Host> update(Host row, const Change& change);
   /// Writes what was observed: state, status and status_observed_at. Leaves intent and etag alone.
+  /// When nothing but status_observed_at differs, that is stored and no version is made.
   Result<Host> update_status(const Host& row, const Change& change);
   /// The link's bookkeeping; makes no version. NotFound/HOST_NOT_FOUND.
   Status update_link(std::string_view uid, std::int64_t epoch, std::int64_t last_seq,

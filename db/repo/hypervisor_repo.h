@@ -42,6 +42,7 @@ class HypervisorRepo : public HypervisorReader {
   /// Aborted/STALE_ETAG when row.etag is not the stored one; an empty etag writes unconditionally.
   Result<Hypervisor> update(Hypervisor row, const Change& change);
   /// Writes what was observed: state, status and status_observed_at. Leaves intent and etag alone.
+  /// When nothing but status_observed_at differs, that is stored and no version is made.
   Result<Hypervisor> update_status(const Hypervisor& row, const Change& change);
   /// The last version is marked deleted. Aborted/STALE_ETAG as in update; FailedPrecondition/
   /// DB_FOREIGN_KEY while other rows refer to it.

@@ -42,6 +42,7 @@ class ImageRepo : public ImageReader {
   Result<Image> update(Image row, const Change& change);
   /// Writes what was observed: format, state, size_bytes, sha256, status and
   /// status_observed_at. Leaves intent and etag alone.
+  /// When nothing but status_observed_at differs, that is stored and no version is made.
   Result<Image> update_status(const Image& row, const Change& change);
   /// The last version is marked deleted. Aborted/STALE_ETAG as in update; FailedPrecondition/
   /// DB_FOREIGN_KEY while other rows refer to it.

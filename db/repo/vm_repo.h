@@ -44,6 +44,7 @@ class VmRepo : public VmReader {
   /// unconditionally.
   Result<Vm> update(Vm row, const Change& change);
   /// Writes what was observed: state, status and status_observed_at. Leaves intent and etag alone.
+  /// When nothing but status_observed_at differs, that is stored and no version is made.
   Result<Vm> update_status(const Vm& row, const Change& change);
   /// The last version is marked deleted. Aborted/STALE_ETAG as in update; FailedPrecondition/
   /// DB_FOREIGN_KEY while other rows refer to it.

@@ -27,10 +27,11 @@ class ReadTransaction;
 class Transaction;
 
 enum class Access {
-  Create,    ///< read and write; the file is made when absent
-  Write,     ///< read and write; the file must exist
-  Read,      ///< writes are refused by SQLite itself; the file must exist
-  ReadFile,  ///< a file nobody writes (a backup), opened read-only; no journal is made beside it
+  Create,      ///< read and write; the file is made when absent
+  Write,       ///< read and write; the file must exist
+  Read,        ///< writes are refused by SQLite itself; the file must exist
+  CreateFile,  ///< read and write, one self-contained file without a WAL: a backup being made
+  ReadFile,    ///< a file nobody writes (a backup), opened read-only; no journal is made beside it
 };
 
 struct OpenOptions {
@@ -69,6 +70,8 @@ class Database {
   /// True outside a transaction, also after SQLite rolled one back by itself (disk full, I/O
   /// error).
   bool is_idle() const;
+  /// Texts of the statements prepared so far: for tests of their query plans.
+  std::vector<std::string> cached_sql() const;
   /// For db/sqlite alone.
   sqlite3* handle() const { return handle_; }
 
@@ -82,6 +85,7 @@ class Database {
   Status configure();
   Result<Statement> prepare(std::string_view sql, std::span<const Value> values);
   void give_back(sqlite3_stmt* handle);
+  int changed_rows() const;
   Error error(int result_code, std::string_view what) const;
 
   const std::filesystem::path path_;
@@ -89,6 +93,7 @@ class Database {
   sqlite3* handle_ = nullptr;
   /// Idle statements by their text; a statement in use is not in here.
   std::map<std::string, std::vector<sqlite3_stmt*>, std::less<>> idle_;
+  std::size_t idle_count_ = 0;
 };
 
 }  // namespace reeve::db

@@ -79,6 +79,7 @@ class Transaction final : public ReadTransaction {
  private:
   friend class Database;
   using ReadTransaction::ReadTransaction;
+  Status execute_and_forget(std::string_view sql);
 };
 
 }  // namespace reeve::db

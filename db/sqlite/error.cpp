@@ -1,0 +1,54 @@
+#include "db/sqlite/error.h"
+
+#include <string>
+
+#include <sqlite3.h>
+
+namespace reeve::db {
+namespace {
+
+Error constraint_error(int extended, std::string text) {
+  switch (extended) {
+    case SQLITE_CONSTRAINT_UNIQUE:
+    case SQLITE_CONSTRAINT_PRIMARYKEY:
+    case SQLITE_CONSTRAINT_ROWID: return {Code::AlreadyExists, "DB_UNIQUE", std::move(text)};
+    case SQLITE_CONSTRAINT_FOREIGNKEY:
+      return {Code::FailedPrecondition, "DB_FOREIGN_KEY", std::move(text)};
+    default: return {Code::Internal, "DB_CONSTRAINT", std::move(text)};
+  }
+}
+
+}  // namespace
+
+Error sqlite_error(sqlite3* connection, int result_code, std::string_view what) {
+  std::string text(what);
+  text += ": ";
+  text += connection != nullptr ? sqlite3_errmsg(connection) : sqlite3_errstr(result_code);
+  switch (result_code & 0xff) {
+    case SQLITE_CONSTRAINT: return constraint_error(result_code, std::move(text));
+    case SQLITE_FULL:
+      return Error{Code::ResourceExhausted, "DISK_FULL", std::move(text)}.remedy(
+          "free space where the database is; nothing was lost and reads go on");
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return Error{Code::DataLoss, "DB_CORRUPT", std::move(text)}.remedy(
+          "restore the newest verified backup");
+    case SQLITE_IOERR: return {Code::Unavailable, "DB_IO", std::move(text)};
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL: return {Code::Unavailable, "DB_BUSY", std::move(text)};
+    case SQLITE_READONLY: return {Code::FailedPrecondition, "DB_READ_ONLY", std::move(text)};
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_AUTH: return {Code::FailedPrecondition, "DB_CANNOT_OPEN", std::move(text)};
+    case SQLITE_TOOBIG: return {Code::InvalidArgument, "DB_TOO_BIG", std::move(text)};
+    case SQLITE_INTERRUPT: return {Code::Cancelled, "DB_INTERRUPTED", std::move(text)};
+    default: return {Code::Internal, "DB_ERROR", std::move(text)};
+  }
+}
+
+bool is_damage(const Error& error) {
+  return error.reason() == "DB_CORRUPT";
+}
+
+}  // namespace reeve::db

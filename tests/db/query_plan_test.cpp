@@ -1,0 +1,135 @@
+#include "db/repo/audit_repo.h"
+#include "db/repo/feed_repo.h"
+#include "db/repo/lock_repo.h"
+#include "db/repo/request_repo.h"
+#include "db/repo/token_repo.h"
+#include "tests/db/db_fixture.h"
+
+// Whatever the repositories ask must find its rows through an index: each test runs the queries and
+// then asks SQLite how it ran every statement that the connection has prepared.
+
+namespace reeve::db {
+namespace {
+
+using namespace reeve::test;
+
+/// Steps of the plans of all SELECTs prepared so far that walk a whole table without an index, or
+/// sort.
+std::vector<std::string> slow_steps(Database& database) {
+  std::vector<std::string> out;
+  for (const auto& sql : database.cached_sql()) {
+    if (sql.rfind("SELECT", 0) != 0) continue;
+    auto tx = must(database.begin_read());
+    auto plan = must(tx.query("EXPLAIN QUERY PLAN " + sql));
+    while (must(plan.step())) {
+      const auto step = plan.text(3);
+      const bool scans = step.rfind("SCAN", 0) == 0 && step.find("INDEX") == std::string::npos;
+      const bool sorts = step.find("TEMP B-TREE") != std::string::npos;
+      if (scans || sorts) out.push_back(step + " <- " + sql);
+    }
+  }
+  return out;
+}
+using None = std::vector<std::string>;
+
+template <class Repo, class Filter, class Order>
+void list_all(ReadTransaction& tx, const std::vector<Filter>& filters,
+              const std::vector<Order>& orders) {
+  for (const auto& filter : filters)
+    for (const auto order : orders)
+      for (const bool descending : {false, true})
+        for (const auto& after : {std::optional<PageKey>{}, std::optional<PageKey>{{"1", "u"}}})
+          must(Repo(tx).list(filter, order, {.after = after, .descending = descending}));
+}
+
+TEST_CASE("every list walks an index in its order", "[db]") {
+  MemoryDb memory;
+  {
+    auto tx = must(memory.database->begin_read());
+    list_all<VmReader>(
+        tx, std::vector<VmFilter>{{}},
+        std::vector{VmOrder::Name, VmOrder::CreateTime, VmOrder::Cpus, VmOrder::MemoryMib});
+    list_all<HostReader>(tx, std::vector<HostFilter>{{}},
+                         std::vector{HostOrder::Name, HostOrder::CreateTime});
+    list_all<HypervisorReader>(tx, std::vector<HypervisorFilter>{{}},
+                               std::vector{HypervisorOrder::Name, HypervisorOrder::CreateTime});
+    list_all<ImageReader>(
+        tx, std::vector<ImageFilter>{{}},
+        std::vector{ImageOrder::Name, ImageOrder::CreateTime, ImageOrder::SizeBytes});
+  }
+  CHECK(slow_steps(*memory.database) == None{});
+}
+
+TEST_CASE("lists by host, state, kind and name beginning use their index", "[db]") {
+  MemoryDb memory;
+  {
+    auto tx = must(memory.database->begin_read());
+    list_all<VmReader>(
+        tx,
+        std::vector<VmFilter>{
+            {.host_uid = "h"}, {.hypervisor_uid = "y"}, {.state = "s"}, {.name_glob = "web*"}},
+        std::vector{VmOrder::Name});
+    list_all<HostReader>(tx, std::vector<HostFilter>{{.state = "s"}, {.name_glob = "a*"}},
+                         std::vector{HostOrder::Name});
+    list_all<HypervisorReader>(tx, std::vector<HypervisorFilter>{{.host_uid = "h"}, {.state = "s"}},
+                               std::vector{HypervisorOrder::Name});
+    list_all<ImageReader>(
+        tx, std::vector<ImageFilter>{{.host_uid = "h"}, {.kind = "k"}, {.state = "s"}},
+        std::vector{ImageOrder::Name});
+    must(VmReader(tx).host_loads());
+  }
+  CHECK(slow_steps(*memory.database) == None{});
+}
+
+TEST_CASE("jobs, journal, locks, requests and tokens are found by index", "[db]") {
+  MemoryDb memory;
+  {
+    auto tx = memory.begin();
+    JobRepo jobs(tx);
+    for (const JobFilter& filter :
+         std::vector<JobFilter>{{},
+                                {.activity = JobFilter::Activity::Active},
+                                {.state = "s"},
+                                {.target_uid = "v"},
+                                {.parent_uid = "j"},
+                                {.host_uid = "h"},
+                                {.activity = JobFilter::Activity::Active, .target_uid = "v"}})
+      for (const bool descending : {false, true})
+        for (const auto& after : {std::optional<PageKey>{}, std::optional<PageKey>{{"1", "u"}}})
+          must(jobs.list(filter, {.after = after, .descending = descending}));
+    must(jobs.active());
+    CHECK(reason_of(jobs.get("j")) == "JOB_NOT_FOUND");
+    must(jobs.steps("j"));
+    must(jobs.remove_finished_before(at(0), 10));
+    must(LockRepo(tx).of_job("j"));
+    must(LockRepo(tx).find("r"));
+    must(RequestRepo(tx).find("c", "r", "m", "b", at(0)));
+    must(TokenRepo(tx).enroll_tokens());
+    must(TokenRepo(tx).api_tokens());
+  }
+  CHECK(slow_steps(*memory.database) == None{});
+}
+
+TEST_CASE("feed, history and audit are read in order by index", "[db]") {
+  MemoryDb memory;
+  {
+    auto tx = memory.begin();
+    must(HostRepo(tx).insert(host_row("h1", "alpha"), by("a")));
+    FeedRepo feed(tx);
+    must(feed.versions(0, {}, 10));
+    must(feed.versions(0, {ObjectKind::Vm}, 10));
+    must(feed.versions(0, {ObjectKind::Vm, ObjectKind::Job}, 10));
+    must(feed.history("h1", 0, 10));
+    must(feed.as_of("h1", 1));
+    must(feed.compact(1, 0, 10));
+    must(feed.revision_before(at(9)));
+    AuditReader audit(tx);
+    must(audit.list({}, 0, 10));
+    must(audit.list({.actor = "a"}, 5, 10));
+    must(audit.list({.resource = "r"}, 5, 10));
+  }
+  CHECK(slow_steps(*memory.database) == None{});
+}
+
+}  // namespace
+}  // namespace reeve::db
