@@ -1,0 +1,96 @@
+// cli/commands/event.cpp - reeve event: history, watch, audit log.
+#include <fmt/format.h>
+
+#include "cli/commands/commands.h"
+#include "cli/output/resources.h"
+#include "cli/watch.h"
+
+namespace reeve::cli {
+namespace {
+
+struct EventArguments {
+  std::int64_t from_revision = 0;
+  std::string resource{};
+  std::vector<std::string> kinds{};
+  bool progress = false;
+};
+
+Status list(Session& session, const EventArguments& arguments) {
+  Client& client = *TRY(session.client());
+  const Format format = TRY(session.format());
+  v1::ListEventsRequest request;
+  request.set_page_size(1000);
+  request.set_from_revision(arguments.from_revision);
+  request.set_resource(arguments.resource);
+  for (const auto& kind : arguments.kinds) request.add_kinds(kind);
+  do {
+    const auto page =
+        TRY(client.call(&v1::EventService::Stub::ListEvents, client.events(), request));
+    for (const auto& event : page.events()) print(render_event(event, format));
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return {};
+}
+
+Status audit(Session& session) {
+  Client& client = *TRY(session.client());
+  v1::ListAuditEntriesRequest request;
+  request.set_page_size(1000);
+  std::vector<v1::AuditEntry> all;
+  do {
+    const auto page =
+        TRY(client.call(&v1::EventService::Stub::ListAuditEntries, client.events(), request));
+    all.insert(all.end(), page.entries().begin(), page.entries().end());
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  const Format format = TRY(session.format());
+  if (format == Format::Name)
+    return Error{Code::InvalidArgument, "USAGE", "audit entries have no name; choose another -o"};
+  const bool wide = format == Format::Wide || format == Format::Csv;
+  const Table table = make_table(all, audit_columns(), wide);
+  if (format == Format::Csv) return print(render_csv(table)), Status{};
+  if (format == Format::Table || format == Format::Wide)
+    return print(render_table(table)), Status{};
+  std::string json = "[";
+  for (const auto& entry : all) json += (json.size() > 1 ? ",\n" : "\n") + to_json(entry, false);
+  json += "\n]\n";
+  print(format == Format::Json ? json : json_to_yaml(json));
+  return {};
+}
+
+}  // namespace
+
+void add_event(CLI::App& app, Session& session) {
+  auto& event =
+      *app.add_subcommand("event", "What changed, and who changed it")->require_subcommand(1);
+  auto arguments = std::make_shared<EventArguments>();
+  const auto add_common = [&](CLI::App* verb) {
+    verb->add_option("--from", arguments->from_revision,
+                     "Changes after this revision; 0 for all kept, -1 for only new ones");
+    verb->add_option("--kind", arguments->kinds, "hosts, vms, images or jobs; may be repeated")
+        ->allow_extra_args(false);
+  };
+  auto* list_verb = event.add_subcommand("list", "Past changes, oldest first")->alias("ls");
+  add_common(list_verb);
+  list_verb->add_option("--resource", arguments->resource, "Only of this resource, e.g. vms/UID");
+  list_verb->callback([&session, arguments] {
+    session.action = [&session, arguments] { return list(session, *arguments); };
+  });
+  auto* watch_verb =
+      event.add_subcommand("watch", "Changes as they happen; one JSON object a line with -o json");
+  add_common(watch_verb);
+  watch_verb->add_flag("--progress", arguments->progress, "Also live progress of jobs");
+  watch_verb->callback([&session, arguments, watch_verb] {
+    const bool given = watch_verb->count("--from") > 0;
+    session.action = [&session, arguments, given] {
+      return watch(session, {.kinds = arguments->kinds,
+                             .progress = arguments->progress,
+                             .from_revision = given ? arguments->from_revision : -1});
+    };
+  });
+  event.add_subcommand("audit", "The audit log")->callback([&session] {
+    session.action = [&session] { return audit(session); };
+  });
+}
+
+}  // namespace reeve::cli

@@ -1,0 +1,223 @@
+// cli/commands/image.cpp - reeve image: list, show, import with upload, update, delete.
+#include <cstdio>
+#include <filesystem>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cli/commands/commands.h"
+#include "cli/follow.h"
+#include "cli/output/resources.h"
+#include "cli/select.h"
+#include "cli/watch.h"
+
+namespace reeve::cli {
+namespace {
+
+struct ImageArguments {
+  std::string name{};
+  std::string filter{};
+  std::string order_by{};
+  std::string source{};
+  std::string host_path{};
+  std::string kind{};
+  std::string format{};
+  std::string sha256{};
+  std::string host{};
+  std::string new_name{};
+  std::string description{};
+  std::vector<std::string> labels{};
+  bool watch = false;
+  bool yes = false;
+};
+
+Status list(Session& session, const ImageArguments& arguments) {
+  Client& client = *TRY(session.client());
+  const Format format = TRY(session.format());
+  print(render_list(TRY(all_images(client, arguments.filter, arguments.order_by)), image_columns(),
+                    format));
+  return arguments.watch ? watch(session, {.kinds = {"images"}}) : Status{};
+}
+
+Status show(Session& session, const ImageArguments& arguments) {
+  const Format format = TRY(session.format());
+  const auto image = TRY(select_image(*TRY(session.client()), arguments.name));
+  print(render_one(image, image_columns(), format == Format::Table ? Format::Wide : format));
+  return {};
+}
+
+Result<v1::Image::Kind> kind_of(const std::string& text) {
+  if (text == "disk") return v1::Image::KIND_DISK;
+  if (text == "kernel") return v1::Image::KIND_KERNEL;
+  if (text == "initrd") return v1::Image::KIND_INITRD;
+  if (text == "iso") return v1::Image::KIND_ISO;
+  return Error{Code::InvalidArgument, "USAGE",
+               "no image kind '" + text + "'; there are disk, kernel, initrd and iso"};
+}
+
+Result<v1::DiskFormat> format_of(const std::string& text) {
+  if (text.empty()) return v1::DISK_FORMAT_UNSPECIFIED;
+  if (text == "raw") return v1::DISK_FORMAT_RAW;
+  if (text == "qcow2") return v1::DISK_FORMAT_QCOW2;
+  return Error{Code::InvalidArgument, "USAGE",
+               "no disk format '" + text + "'; there are raw and qcow2"};
+}
+
+/// Sends a file's bytes to an import job; the bar follows what was handed to the server.
+Status upload(Client& client, const v1::Job& job, const Fd& file, std::int64_t size) {
+  grpc::ClientContext context;
+  client.prepare(context, std::chrono::seconds(0));
+  v1::UploadImageResponse response;
+  auto stream = client.images().UploadImage(&context, &response);
+  v1::UploadImageRequest message;
+  message.set_job(job.name());
+  bool alive = stream->Write(message);
+  const bool tty = ::isatty(STDERR_FILENO) == 1;
+  std::int64_t sent = 0;
+  constexpr std::size_t kChunk = 512u << 10;
+  std::string buffer(kChunk, '\0');
+  while (alive && sent < size) {
+    const auto want = std::min<std::int64_t>(static_cast<std::int64_t>(kChunk), size - sent);
+    TRY(read_at(file.get(), static_cast<std::uint64_t>(sent),
+                std::as_writable_bytes(std::span(buffer.data(), static_cast<std::size_t>(want)))));
+    message.set_data(buffer.data(), static_cast<std::size_t>(want));
+    alive = stream->Write(message);
+    sent += want;
+    if (tty)
+      std::fprintf(stderr, "\r\x1b[Kuploading %s of %s", human_bytes(sent).c_str(),
+                   human_bytes(size).c_str());
+  }
+  stream->WritesDone();
+  const grpc::Status status = stream->Finish();
+  if (tty) std::fprintf(stderr, "\r\x1b[K");
+  if (!status.ok()) return error_of(status).during("uploading");
+  return {};
+}
+
+Status import(Session& session, const ImageArguments& arguments) {
+  Client& client = *TRY(session.client());
+  v1::ImportImageRequest request;
+  auto& image = *request.mutable_image();
+  image.set_display_name(arguments.name);
+  image.set_kind(TRY(kind_of(arguments.kind)));
+  image.set_format(TRY(format_of(arguments.format)));
+  image.set_sha256(arguments.sha256);
+  image.set_description(arguments.description);
+  TRY(parse_labels(arguments.labels, *image.mutable_labels()));
+  if (!arguments.host.empty()) request.set_host(TRY(select_host(client, arguments.host)).name());
+  request.set_request_id(session.request_id());
+  request.set_validate_only(session.change.dry_run);
+  Fd file;
+  std::int64_t size = 0;
+  if (!arguments.host_path.empty()) {
+    request.set_host_path(arguments.host_path);
+  } else if (!arguments.source.empty()) {
+    file = TRY(open_file(arguments.source, O_RDONLY));
+    size = static_cast<std::int64_t>(TRY(file_size(arguments.source)));
+    request.set_upload_bytes(size);
+  } else {
+    return Error{Code::InvalidArgument, "USAGE", "give a FILE to upload, or --host-path PATH"};
+  }
+  const auto job = TRY(client.call(&v1::ImageService::Stub::ImportImage, client.images(), request));
+  if (file && !session.change.dry_run) {
+    auto sent = upload(client, job, file, size);
+    // The job knows better than the stream why an import failed.
+    if (!sent.ok() && sent.error().code() == Code::Unavailable) return std::move(sent).error();
+    if (!sent.ok()) note(sent.error().message());
+  }
+  return finish(session, job);
+}
+
+Status update(Session& session, const ImageArguments& arguments) {
+  Client& client = *TRY(session.client());
+  v1::UpdateImageRequest request;
+  *request.mutable_image() = TRY(select_image(client, arguments.name));
+  auto& image = *request.mutable_image();
+  if (!arguments.new_name.empty()) {
+    image.set_display_name(arguments.new_name);
+    request.mutable_update_mask()->add_paths("display_name");
+  }
+  if (!arguments.description.empty()) {
+    image.set_description(arguments.description);
+    request.mutable_update_mask()->add_paths("description");
+  }
+  if (!arguments.labels.empty()) {
+    TRY(parse_labels(arguments.labels, *image.mutable_labels()));
+    request.mutable_update_mask()->add_paths("labels");
+  }
+  if (request.update_mask().paths().empty())
+    return Error{Code::InvalidArgument, "USAGE",
+                 "nothing to change: give --name, --description or --label"};
+  const auto changed =
+      TRY(client.call(&v1::ImageService::Stub::UpdateImage, client.images(), request));
+  print(render_one(changed, image_columns(), TRY(session.format())));
+  return {};
+}
+
+Status remove(Session& session, const ImageArguments& arguments) {
+  Client& client = *TRY(session.client());
+  const auto image = TRY(select_image(client, arguments.name));
+  if (!session.change.dry_run)
+    TRY(confirm("Delete image " + printable(image.display_name()) + "?", arguments.yes));
+  v1::DeleteImageRequest request;
+  request.set_name(image.name());
+  request.set_request_id(session.request_id());
+  request.set_validate_only(session.change.dry_run);
+  return finish(session,
+                TRY(client.call(&v1::ImageService::Stub::DeleteImage, client.images(), request)));
+}
+
+}  // namespace
+
+void add_image(CLI::App& app, Session& session) {
+  auto& image = *app.add_subcommand("image", "The library: disks, kernels, initial RAM disks, ISOs")
+                     ->require_subcommand(1);
+  auto arguments = std::make_shared<ImageArguments>();
+  const auto run = [&session, arguments](CLI::App* verb,
+                                         Status (*function)(Session&, const ImageArguments&)) {
+    verb->callback([&session, arguments, function] {
+      session.action = [&session, arguments, function] { return function(session, *arguments); };
+    });
+  };
+  auto* list_verb = image.add_subcommand("list", "List images")->alias("ls");
+  list_verb->add_option("-f,--filter", arguments->filter, "e.g. 'kind = DISK'");
+  list_verb->add_option("--order-by", arguments->order_by,
+                        "display_name, create_time or update_time");
+  list_verb->add_flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
+  run(list_verb, list);
+  auto* show_verb = image.add_subcommand("show", "Show one image");
+  show_verb->add_option("image", arguments->name, "Name, uid or uid prefix")->required();
+  run(show_verb, show);
+  auto* import_verb = image.add_subcommand("import", "Bring an image into the library");
+  import_verb->add_option("name", arguments->name, "Display name")->required();
+  import_verb->add_option("file", arguments->source, "File here, to upload");
+  import_verb->add_option("--host-path", arguments->host_path,
+                          "File on the host instead, below a folder its agent allows");
+  import_verb->add_option("--kind", arguments->kind, "disk, kernel, initrd or iso")->required();
+  import_verb->add_option("--format", arguments->format,
+                          "raw or qcow2; required for a disk, never guessed");
+  import_verb->add_option("--sha256", arguments->sha256, "Refuse other bytes");
+  import_verb->add_option("--host", arguments->host, "Host to bring it to");
+  import_verb->add_option("--description", arguments->description, "Free text");
+  import_verb->add_option("--label", arguments->labels, "KEY=VALUE; may be repeated")
+      ->allow_extra_args(false);
+  session.add_change_options(*import_verb);
+  run(import_verb, import);
+  auto* update_verb = image.add_subcommand("update", "Change name, description or labels");
+  update_verb->add_option("image", arguments->name, "Name, uid or uid prefix")->required();
+  update_verb->add_option("--name", arguments->new_name, "New display name");
+  update_verb->add_option("--description", arguments->description, "New description");
+  update_verb->add_option("--label", arguments->labels, "KEY=VALUE; may be repeated")
+      ->allow_extra_args(false);
+  run(update_verb, update);
+  auto* delete_verb =
+      image.add_subcommand("delete", "Remove an image no machine uses")->alias("rm");
+  delete_verb->add_option("image", arguments->name, "Name, uid or uid prefix")->required();
+  delete_verb->add_flag("-y,--yes", arguments->yes, "Do not ask");
+  session.add_change_options(*delete_verb);
+  run(delete_verb, remove);
+}
+
+}  // namespace reeve::cli

@@ -1,0 +1,121 @@
+// cli/commands/job.cpp - reeve job: list, show, wait, cancel, resolve.
+#include <fmt/format.h>
+
+#include "cli/commands/commands.h"
+#include "cli/follow.h"
+#include "cli/output/resources.h"
+#include "cli/select.h"
+#include "cli/watch.h"
+
+namespace reeve::cli {
+namespace {
+
+struct JobArguments {
+  std::string job{};
+  std::string choice{};
+  std::string filter{};
+  std::size_t limit = 50;
+  bool active = false;
+  bool watch = false;
+};
+
+Status list(Session& session, const JobArguments& arguments) {
+  Client& client = *TRY(session.client());
+  const Format format = TRY(session.format());
+  std::string filter = arguments.filter;
+  if (arguments.active) filter += filter.empty() ? "active = true" : " AND active = true";
+  print(render_list(TRY(newest_jobs(client, filter, arguments.limit)), job_columns(), format));
+  return arguments.watch ? watch(session, {.kinds = {"jobs"}, .progress = true}) : Status{};
+}
+
+std::string describe(const v1::Job& job) {
+  std::string out = render_table(make_table(std::vector{job}, job_columns(), false)) + "\n";
+  int number = 0;
+  for (const auto& step : job.steps()) {
+    out += fmt::format("{:2}. {:<28} {:<8}", ++number, step.title(),
+                       short_enum(v1::JobStep::State_Name(step.state()), "STATE_"));
+    if (step.attempts() > 1) out += fmt::format(" attempts {}", step.attempts());
+    if (step.has_error()) out += "  " + printable(step.error().message());
+    out += "\n";
+  }
+  for (const auto& diff : job.diff())
+    out += fmt::format("changes {}: {} -> {}\n", diff.field(), printable(diff.before()),
+                       printable(diff.after()));
+  if (job.has_error()) {
+    out += fmt::format("error: {} ({})\n", printable(job.error().message()),
+                       job.error().detail().reason());
+    if (!job.error().detail().remedy().empty())
+      out += "remedy: " + printable(job.error().detail().remedy()) + "\n";
+  }
+  for (const auto& choice : job.choices())
+    out += fmt::format("choice: reeve job resolve {} {}   # {}\n", job.uid().substr(0, 8),
+                       choice.id(), printable(choice.description()));
+  if (!job.cancel_consequence().empty())
+    out += "cancel: " + printable(job.cancel_consequence()) + "\n";
+  return out;
+}
+
+Status show(Session& session, const JobArguments& arguments) {
+  const Format format = TRY(session.format());
+  const auto job = TRY(select_job(*TRY(session.client()), arguments.job));
+  print(format == Format::Table ? describe(job) : render_one(job, job_columns(), format));
+  return {};
+}
+
+Status wait(Session& session, const JobArguments& arguments) {
+  return finish(session, TRY(select_job(*TRY(session.client()), arguments.job)));
+}
+
+Status cancel(Session& session, const JobArguments& arguments) {
+  Client& client = *TRY(session.client());
+  v1::CancelJobRequest request;
+  request.set_name(TRY(select_job(client, arguments.job)).name());
+  const auto job = TRY(client.call(&v1::JobService::Stub::CancelJob, client.jobs(), request));
+  print(render_one(job, job_columns(), TRY(session.format())));
+  return {};
+}
+
+Status resolve(Session& session, const JobArguments& arguments) {
+  Client& client = *TRY(session.client());
+  v1::ResolveJobRequest request;
+  request.set_name(TRY(select_job(client, arguments.job)).name());
+  request.set_choice(arguments.choice);
+  return finish(session,
+                TRY(client.call(&v1::JobService::Stub::ResolveJob, client.jobs(), request)));
+}
+
+}  // namespace
+
+void add_job(CLI::App& app, Session& session) {
+  auto& job = *app.add_subcommand("job", "Changes under way and done")->require_subcommand(1);
+  auto arguments = std::make_shared<JobArguments>();
+  const auto run = [&session, arguments](CLI::App* verb,
+                                         Status (*function)(Session&, const JobArguments&)) {
+    verb->callback([&session, arguments, function] {
+      session.action = [&session, arguments, function] { return function(session, *arguments); };
+    });
+  };
+  auto* list_verb = job.add_subcommand("list", "List jobs, newest first")->alias("ls");
+  list_verb->add_option("-f,--filter", arguments->filter, "e.g. 'kind = StartVm'");
+  list_verb->add_option("--limit", arguments->limit, "At most this many (default 50)");
+  list_verb->add_flag("--active", arguments->active, "Only unfinished ones");
+  list_verb->add_flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
+  run(list_verb, list);
+  const auto named = [&](const char* name, const char* help) {
+    auto* verb = job.add_subcommand(name, help);
+    verb->add_option("job", arguments->job, "uid or uid prefix")->required();
+    return verb;
+  };
+  run(named("show", "Show a job with its steps"), show);
+  auto* wait_verb = named("wait", "Wait for the end of a job");
+  wait_verb->add_option("--wait", session.change.wait_seconds,
+                        "Seconds to wait (default: until it ends)");
+  run(wait_verb, wait);
+  run(named("cancel", "Stop a job; `job show` says what that does"), cancel);
+  auto* resolve_verb = named("resolve", "Choose for a parked job");
+  resolve_verb->add_option("choice", arguments->choice, "One of the job's choices")->required();
+  session.add_change_options(*resolve_verb);
+  run(resolve_verb, resolve);
+}
+
+}  // namespace reeve::cli

@@ -1,0 +1,121 @@
+// cli/commands/login.cpp - reeve login, and reeve context: which servers this user talks to.
+#include <charconv>
+
+#include "base/crypto/peer_chain.h"
+#include "base/text.h"
+#include "cli/commands/commands.h"
+
+namespace reeve::cli {
+namespace {
+
+struct LoginArguments {
+  std::string server{};
+  std::string token{};
+  std::string token_file{};
+  std::string fingerprint{};
+  std::string name = "default";
+  bool yes = false;
+};
+
+Result<std::string> token_of(const LoginArguments& arguments) {
+  if (!arguments.token.empty()) return arguments.token;
+  if (arguments.token_file.empty())
+    return Error(Code::InvalidArgument, "USAGE", "no token given")
+        .remedy(
+            "give --token-file FILE; the server prints the path of its first one at its first "
+            "start");
+  return std::string(trim(TRY(read_input(arguments.token_file, 4096))));
+}
+
+Result<crypto::PeerChain> chain_of(const std::string& server) {
+  const auto colon = server.rfind(':');
+  std::uint16_t port = 0;
+  const char* end = server.data() + server.size();
+  if (colon == std::string::npos ||
+      std::from_chars(server.data() + colon + 1, end, port).ptr != end || port == 0)
+    return Error{Code::InvalidArgument, "USAGE", "'" + server + "' is not HOST:PORT"};
+  return crypto::fetch_peer_chain(server.substr(0, colon), port, std::chrono::seconds(10));
+}
+
+Status log_in(Session& session, const LoginArguments& arguments) {
+  const std::string token = TRY(token_of(arguments));
+  const auto presented = TRY(chain_of(arguments.server));
+  if (!arguments.fingerprint.empty()) {
+    if (arguments.fingerprint != presented.ca_fingerprint)
+      return Error(Code::PermissionDenied, "FINGERPRINT_MISMATCH",
+                   arguments.server + " shows a CA with fingerprint " + presented.ca_fingerprint)
+          .remedy("compare it on the server with: reeve-server fingerprint");
+  } else {
+    TRY(confirm("The CA of " + arguments.server + " has the SHA-256 fingerprint\n  " +
+                    presented.ca_fingerprint + "\nTrust it?",
+                arguments.yes));
+  }
+  const Context context{.server = arguments.server, .token = token, .ca_pem = presented.ca_pem};
+  Client client(context, session.debug);
+  const auto self = TRY(client.call(&v1::ServerService::Stub::GetSelf, client.server(), {}));
+  Contexts contexts = TRY(load_contexts(contexts_path()));
+  contexts.by_name[arguments.name] = context;
+  contexts.current = arguments.name;
+  TRY(save_contexts(contexts_path(), contexts));
+  note("logged in to " + arguments.server + " as " + self.actor() + " (" +
+       short_enum(v1::Role_Name(self.role()), "ROLE_") + "), context '" + arguments.name + "'");
+  return {};
+}
+
+Status list_contexts() {
+  const Contexts contexts = TRY(load_contexts(contexts_path()));
+  Table table{.titles = {"", "NAME", "SERVER"}};
+  for (const auto& [name, context] : contexts.by_name)
+    table.rows.push_back({name == contexts.current ? "*" : "", name, context.server});
+  print(render_table(table));
+  return {};
+}
+
+Status use_context(const std::string& name) {
+  Contexts contexts = TRY(load_contexts(contexts_path()));
+  TRY(choose_context(contexts, name));
+  contexts.current = name;
+  return save_contexts(contexts_path(), contexts);
+}
+
+Status forget_context(const std::string& name) {
+  Contexts contexts = TRY(load_contexts(contexts_path()));
+  TRY(choose_context(contexts, name));
+  contexts.by_name.erase(name);
+  if (contexts.current == name) contexts.current.clear();
+  return save_contexts(contexts_path(), contexts);
+}
+
+}  // namespace
+
+void add_login(CLI::App& app, Session& session) {
+  auto* login = app.add_subcommand("login", "Log in to a server and remember it");
+  auto arguments = std::make_shared<LoginArguments>();
+  login->add_option("server", arguments->server, "HOST:PORT of the API")->required();
+  login->add_option("--token", arguments->token,
+                    "API token (seen by other users of this machine: prefer --token-file)");
+  login->add_option("--token-file", arguments->token_file,
+                    "File with the API token, - for standard input");
+  login->add_option("--fingerprint", arguments->fingerprint,
+                    "Expected SHA-256 fingerprint of the server's CA");
+  login->add_option("--name", arguments->name, "Name of the context (default: default)");
+  login->add_flag("-y,--yes", arguments->yes, "Trust the shown fingerprint without asking");
+  login->callback([&session, arguments] {
+    session.action = [&session, arguments] { return log_in(session, *arguments); };
+  });
+
+  auto* context =
+      app.add_subcommand("context", "Show and choose remembered servers")->require_subcommand(1);
+  context->add_subcommand("list", "List contexts")->callback([&session] {
+    session.action = [] { return list_contexts(); };
+  });
+  auto name = std::make_shared<std::string>();
+  auto* use = context->add_subcommand("use", "Make a context the current one");
+  use->add_option("name", *name)->required();
+  use->callback([&session, name] { session.action = [name] { return use_context(*name); }; });
+  auto* forget = context->add_subcommand("forget", "Forget a context and its token");
+  forget->add_option("name", *name)->required();
+  forget->callback([&session, name] { session.action = [name] { return forget_context(*name); }; });
+}
+
+}  // namespace reeve::cli

@@ -1,0 +1,117 @@
+// cli/commands/server.cpp - reeve server: facts about the server, and API tokens.
+#include <ctime>
+
+#include "cli/commands/commands.h"
+#include "cli/output/resources.h"
+
+namespace reeve::cli {
+namespace {
+
+struct TokenArguments {
+  std::string name{};
+  std::string role{};
+  int days = 0;
+  bool yes = false;
+};
+
+Status info(Session& session) {
+  Client& client = *TRY(session.client());
+  const auto answer =
+      TRY(client.call(&v1::ServerService::Stub::GetServerInfo, client.server(), {}));
+  const Format format = TRY(session.format());
+  const std::string json = to_json(answer, true);
+  print(format == Format::Json ? json : json_to_yaml(json));
+  return {};
+}
+
+Result<std::vector<v1::ApiToken>> all_tokens(Client& client) {
+  v1::ListApiTokensRequest request;
+  std::vector<v1::ApiToken> all;
+  do {
+    const auto page =
+        TRY(client.call(&v1::ServerService::Stub::ListApiTokens, client.server(), request));
+    all.insert(all.end(), page.tokens().begin(), page.tokens().end());
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return all;
+}
+
+Status list_tokens(Session& session) {
+  Client& client = *TRY(session.client());
+  print(render_list(TRY(all_tokens(client)), token_columns(), TRY(session.format())));
+  return {};
+}
+
+Status create_token(Session& session, const TokenArguments& arguments) {
+  Client& client = *TRY(session.client());
+  v1::CreateApiTokenRequest request;
+  std::string role = "ROLE_" + arguments.role;
+  for (char& c : role) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  v1::Role value = v1::ROLE_UNSPECIFIED;
+  if (!v1::Role_Parse(role, &value))
+    return Error{
+        Code::InvalidArgument, "USAGE",
+        "no role '" + arguments.role + "'; there are administrator, editor, operator and viewer"};
+  request.mutable_token()->set_display_name(arguments.name);
+  request.mutable_token()->set_role(value);
+  if (arguments.days > 0)
+    request.mutable_token()->mutable_expire_time()->set_seconds(
+        std::time(nullptr) + std::int64_t{arguments.days} * 86400);
+  const auto token =
+      TRY(client.call(&v1::ServerService::Stub::CreateApiToken, client.server(), request));
+  const Format format = TRY(session.format());
+  if (format == Format::Json || format == Format::Yaml) {
+    print(render_one(token, token_columns(), format));
+  } else {
+    note("shown once; keep it safe:");
+    print(token.secret() + "\n");
+  }
+  return {};
+}
+
+Status delete_token(Session& session, const TokenArguments& arguments) {
+  Client& client = *TRY(session.client());
+  for (const auto& token : TRY(all_tokens(client))) {
+    if (token.display_name() != arguments.name && token.name() != arguments.name) continue;
+    TRY(confirm("Revoke token " + printable(token.display_name()) + "?", arguments.yes));
+    v1::DeleteApiTokenRequest request;
+    request.set_name(token.name());
+    TRY(client.call(&v1::ServerService::Stub::DeleteApiToken, client.server(), request));
+    note("token " + printable(token.display_name()) + " revoked");
+    return {};
+  }
+  return Error(Code::NotFound, "TOKEN_NOT_FOUND", "no token '" + arguments.name + "'")
+      .remedy("list them with: reeve server token list");
+}
+
+}  // namespace
+
+void add_server(CLI::App& app, Session& session) {
+  auto& server = *app.add_subcommand("server", "Facts about the server, and API tokens")
+                      ->require_subcommand(1);
+  server.add_subcommand("info", "Version, identity and capabilities")->callback([&session] {
+    session.action = [&session] { return info(session); };
+  });
+  auto& token = *server.add_subcommand("token", "API tokens")->require_subcommand(1);
+  auto arguments = std::make_shared<TokenArguments>();
+  token.add_subcommand("list", "List tokens without their secrets")
+      ->alias("ls")
+      ->callback([&session] { session.action = [&session] { return list_tokens(session); }; });
+  auto* create_verb = token.add_subcommand("create", "Make a token");
+  create_verb->add_option("name", arguments->name, "Display name")->required();
+  create_verb->add_option("--role", arguments->role, "administrator, editor, operator or viewer")
+      ->required();
+  create_verb->add_option("--days", arguments->days, "How long it works (default: until revoked)")
+      ->check(CLI::Range(1, 36500));
+  create_verb->callback([&session, arguments] {
+    session.action = [&session, arguments] { return create_token(session, *arguments); };
+  });
+  auto* delete_verb = token.add_subcommand("delete", "Revoke a token at once")->alias("rm");
+  delete_verb->add_option("name", arguments->name, "Display name or tokens/UID")->required();
+  delete_verb->add_flag("-y,--yes", arguments->yes, "Do not ask");
+  delete_verb->callback([&session, arguments] {
+    session.action = [&session, arguments] { return delete_token(session, *arguments); };
+  });
+}
+
+}  // namespace reeve::cli

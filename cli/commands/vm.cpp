@@ -1,0 +1,284 @@
+// cli/commands/vm.cpp - reeve vm: list, show, power verbs, update, delete. create is in
+// vm_create.cpp.
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "cli/commands/commands.h"
+#include "cli/commands/vm_create.h"
+#include "cli/console.h"
+#include "cli/follow.h"
+#include "cli/output/resources.h"
+#include "cli/select.h"
+#include "cli/watch.h"
+
+namespace reeve::cli {
+namespace {
+
+struct ListArguments {
+  std::string filter{};
+  std::string order_by{};
+  bool watch = false;
+};
+
+void add_list_arguments(CLI::App& verb, const std::shared_ptr<ListArguments>& arguments) {
+  verb.add_option("-f,--filter", arguments->filter, "e.g. 'state = RUNNING AND label.env = prod'");
+  verb.add_option("--order-by", arguments->order_by,
+                  "display_name, create_time or update_time; add ' desc'");
+  verb.add_flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
+}
+
+Status list(Session& session, const ListArguments& arguments) {
+  Client& client = *TRY(session.client());
+  const Format format = TRY(session.format());
+  print(render_list(TRY(all_vms(client, arguments.filter, arguments.order_by)), vm_columns(),
+                    format));
+  return arguments.watch ? watch(session, {.kinds = {"vms"}}) : Status{};
+}
+
+std::string describe(const v1::VirtualMachine& vm) {
+  std::string out = render_table(make_table(std::vector{vm}, vm_columns(), false)) + "\n";
+  out += "uid:         " + vm.uid() + "\n";
+  if (!vm.state_reason().empty()) out += "because:     " + printable(vm.state_reason()) + "\n";
+  for (const auto& disk : vm.spec().disks())
+    out +=
+        fmt::format("disk {}:  {}  {}\n", disk.id(), human_bytes(disk.size_bytes()), disk.image());
+  for (const auto& nic : vm.spec().nics())
+    out += fmt::format("nic {}:    {}  {}\n", nic.id(), nic.mac(),
+                       nic.bridge().empty() ? "user network" : nic.bridge());
+  for (const auto& pending : vm.status().pending_restart()) out += "at restart:  " + pending + "\n";
+  if (!vm.active_job().empty()) out += "active job:  " + vm.active_job() + "\n";
+  out += "actions:\n";
+  for (const auto& action : vm.allowed_actions())
+    out += fmt::format("  {:<14} {}\n", action.verb(),
+                       action.allowed() ? "yes" : "no: " + action.description());
+  return out;
+}
+
+Status show(Session& session, const std::string& name) {
+  Client& client = *TRY(session.client());
+  const Format format = TRY(session.format());
+  const auto vm = TRY(select_vm(client, name));
+  print(format == Format::Table ? describe(vm) : render_one(vm, vm_columns(), format));
+  return {};
+}
+
+/// Applies one verb to several machines: begins all, then waits for each; one bad one does not stop
+/// the rest.
+Status for_each_vm(Session& session, const std::vector<std::string>& names,
+                   const std::function<Result<v1::Job>(Client&, const v1::VirtualMachine&)>& verb) {
+  Client& client = *TRY(session.client());
+  const auto vms = TRY(select_vms(client, names));
+  if (vms.size() == 1) return finish(session, TRY(verb(client, vms.front())));
+  std::vector<v1::Job> jobs;
+  std::size_t failed = 0;
+  const auto fail = [&](const std::string& name, const Error& error) {
+    note(fmt::format("{}: {} ({})", printable(name), error.message(), error.reason()));
+    ++failed;
+  };
+  for (const auto& vm : vms) {
+    session.change.request_id.clear();  // each machine is a request of its own
+    auto job = verb(client, vm);
+    if (job.ok()) {
+      jobs.push_back(std::move(job).value());
+    } else {
+      fail(vm.display_name(), job.error());
+    }
+  }
+  for (auto& job : jobs) {
+    const std::string name = job.target_display_name();
+    const auto done = finish(session, std::move(job));
+    if (!done.ok()) fail(name, done.error());
+  }
+  if (failed == 0) return {};
+  return Error{Code::Aborted, "PARTIAL",
+               fmt::format("{} of {} machines failed", failed, vms.size())};
+}
+
+struct VerbArguments {
+  std::vector<std::string> names{};
+  std::optional<double> grace{};
+  bool force = false;
+  bool yes = false;
+};
+
+template <class Request>
+Request request_for(Session& session, const v1::VirtualMachine& vm) {
+  Request request;
+  request.set_name(vm.name());
+  request.set_request_id(session.request_id());
+  request.set_validate_only(session.change.dry_run);
+  return request;
+}
+
+template <class Request>
+void set_grace(Request& request, const VerbArguments& arguments) {
+  if (!arguments.grace && !arguments.force) return;
+  const double seconds = arguments.force ? 0 : *arguments.grace;
+  request.mutable_grace()->set_seconds(static_cast<std::int64_t>(seconds));
+  request.mutable_grace()->set_nanos(static_cast<std::int32_t>(
+      (seconds - static_cast<double>(static_cast<std::int64_t>(seconds))) * 1e9));
+}
+
+CLI::App* add_verb(CLI::App& vm, const std::string& name, const std::string& help, Session& session,
+                   const std::shared_ptr<VerbArguments>& arguments) {
+  auto* verb = vm.add_subcommand(name, help);
+  verb->add_option("vm", arguments->names, "Names, uids, uid prefixes or globs")->required();
+  session.add_change_options(*verb);
+  return verb;
+}
+
+template <class Request, class Method>
+void add_power_verb(CLI::App& vm, const std::string& name, const std::string& help,
+                    Session& session, Method method) {
+  auto arguments = std::make_shared<VerbArguments>();
+  auto* verb = add_verb(vm, name, help, session, arguments);
+  constexpr bool kHasGrace = requires(Request r) {
+    r.mutable_grace();
+  };
+  if constexpr (kHasGrace) {
+    verb->add_option("--grace", arguments->grace, "Seconds the guest may take (default 60)")
+        ->check(CLI::Range(0.0, 86400.0));
+    verb->add_flag("--force", arguments->force, "Do not ask the guest: same as --grace 0");
+  }
+  verb->callback([&session, arguments, method] {
+    session.action = [&session, arguments, method] {
+      return for_each_vm(session, arguments->names,
+                         [&](Client& client, const v1::VirtualMachine& target) {
+                           auto request = request_for<Request>(session, target);
+                           if constexpr (kHasGrace) set_grace(request, *arguments);
+                           return client.call(method, client.vms(), request);
+                         });
+    };
+  });
+}
+
+void add_delete(CLI::App& vm, Session& session) {
+  auto arguments = std::make_shared<VerbArguments>();
+  auto* verb = add_verb(vm, "delete", "Delete machines and their disks", session, arguments);
+  verb->alias("rm");
+  verb->add_flag("--force", arguments->force, "Power off running machines first");
+  verb->add_flag("-y,--yes", arguments->yes, "Do not ask");
+  verb->callback([&session, arguments] {
+    session.action = [&session, arguments]() -> Status {
+      const auto vms = TRY(select_vms(*TRY(session.client()), arguments->names));
+      std::string question = "Delete with all disks:";
+      for (const auto& target : vms) question += " " + printable(target.display_name());
+      if (!session.change.dry_run) TRY(confirm(question + "?", arguments->yes));
+      return for_each_vm(
+          session, arguments->names, [&](Client& client, const v1::VirtualMachine& target) {
+            auto request = request_for<v1::DeleteVmRequest>(session, target);
+            request.set_force(arguments->force);
+            return client.call(&v1::VmService::Stub::DeleteVm, client.vms(), request);
+          });
+    };
+  });
+}
+
+struct UpdateArguments {
+  std::string name{};
+  std::optional<int> cpus{};
+  std::string memory{};
+  std::string new_name{};
+  std::optional<std::string> description{};
+  std::vector<std::string> labels{};
+};
+
+Status update(Session& session, const UpdateArguments& arguments) {
+  Client& client = *TRY(session.client());
+  v1::UpdateVmRequest request;
+  *request.mutable_vm() = TRY(select_vm(client, arguments.name));
+  auto& vm = *request.mutable_vm();
+  auto& mask = *request.mutable_update_mask();
+  if (arguments.cpus) {
+    vm.mutable_spec()->set_cpus(*arguments.cpus);
+    mask.add_paths("spec.cpus");
+  }
+  if (!arguments.memory.empty()) {
+    vm.mutable_spec()->set_memory_mib(TRY(parse_size_bytes(arguments.memory, 'M')) >> 20);
+    mask.add_paths("spec.memory_mib");
+  }
+  if (!arguments.new_name.empty()) {
+    vm.set_display_name(arguments.new_name);
+    mask.add_paths("display_name");
+  }
+  if (arguments.description) {
+    vm.set_description(*arguments.description);
+    mask.add_paths("description");
+  }
+  if (!arguments.labels.empty()) {
+    TRY(parse_labels(arguments.labels, *vm.mutable_labels()));
+    mask.add_paths("labels");
+  }
+  if (mask.paths().empty())
+    return Error{Code::InvalidArgument, "USAGE",
+                 "nothing to change: give --cpus, --memory, --name, --description or --label"};
+  request.set_request_id(session.request_id());
+  request.set_validate_only(session.change.dry_run);
+  return finish(session, TRY(client.call(&v1::VmService::Stub::UpdateVm, client.vms(), request)));
+}
+
+void add_update(CLI::App& vm, Session& session) {
+  auto arguments = std::make_shared<UpdateArguments>();
+  auto* verb =
+      vm.add_subcommand("update", "Change processors, memory, name, description or labels");
+  verb->add_option("vm", arguments->name, "Name, uid or uid prefix")->required();
+  verb->add_option("--cpus", arguments->cpus, "Virtual processors");
+  verb->add_option("--memory", arguments->memory, "Memory, e.g. 2G");
+  verb->add_option("--name", arguments->new_name, "New display name");
+  verb->add_option("--description", arguments->description, "New description");
+  verb->add_option("--label", arguments->labels, "KEY=VALUE, added to the labels; may be repeated")
+      ->allow_extra_args(false);
+  session.add_change_options(*verb);
+  verb->callback([&session, arguments] {
+    session.action = [&session, arguments] { return update(session, *arguments); };
+  });
+}
+
+void add_console(CLI::App& vm, Session& session) {
+  auto options = std::make_shared<ConsoleOptions>();
+  auto* verb = vm.add_subcommand("console", "Attach to the serial console; Ctrl-] leaves");
+  verb->add_option("vm", options->name, "Name, uid or uid prefix")->required();
+  verb->add_flag("--read-only", options->read_only, "Only look");
+  verb->add_flag("--take-over", options->take_over, "Write even if another client does");
+  verb->add_flag("--no-follow", options->no_follow, "Print what is kept and leave");
+  verb->add_option("--until", options->until, "Leave successfully once the output has this text");
+  verb->add_option("--timeout", options->timeout_seconds, "With --until: seconds to wait for it");
+  verb->callback([&session, options] {
+    session.action = [&session, options] { return attach_console(session, *options); };
+  });
+}
+
+}  // namespace
+
+void add_vm(CLI::App& app, Session& session) {
+  auto& vm = *app.add_subcommand("vm", "Virtual machines")->require_subcommand(1);
+  auto list_arguments = std::make_shared<ListArguments>();
+  auto* list_verb = vm.add_subcommand("list", "List machines");
+  list_verb->alias("ls");
+  add_list_arguments(*list_verb, list_arguments);
+  list_verb->callback([&session, list_arguments] {
+    session.action = [&session, list_arguments] { return list(session, *list_arguments); };
+  });
+  auto name = std::make_shared<std::string>();
+  auto* show_verb = vm.add_subcommand("show", "Show one machine and what can be done with it");
+  show_verb->add_option("vm", *name, "Name, uid or uid prefix")->required();
+  show_verb->callback(
+      [&session, name] { session.action = [&session, name] { return show(session, *name); }; });
+  add_vm_create(vm, session);
+  using Stub = v1::VmService::Stub;
+  add_power_verb<v1::StartVmRequest>(vm, "start", "Start stopped machines", session,
+                                     &Stub::StartVm);
+  add_power_verb<v1::StopVmRequest>(vm, "stop", "Shut machines down, by force after a grace",
+                                    session, &Stub::StopVm);
+  add_power_verb<v1::RebootVmRequest>(vm, "reboot", "Restart guests, by force after a grace",
+                                      session, &Stub::RebootVm);
+  add_power_verb<v1::PauseVmRequest>(vm, "pause", "Stop executing, keeping memory", session,
+                                     &Stub::PauseVm);
+  add_power_verb<v1::ResumeVmRequest>(vm, "resume", "Go on after pause", session, &Stub::ResumeVm);
+  add_update(vm, session);
+  add_delete(vm, session);
+  add_console(vm, session);
+}
+
+}  // namespace reeve::cli

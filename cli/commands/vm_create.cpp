@@ -1,0 +1,146 @@
+#include "cli/commands/vm_create.h"
+
+#include "base/text.h"
+#include "cli/commands/commands.h"
+#include "cli/follow.h"
+#include "cli/select.h"
+
+namespace reeve::cli {
+namespace {
+
+constexpr std::size_t kCloudInitLimit = 1u << 20;  // the API's own limit
+
+struct CreateArguments {
+  std::string name{};
+  std::vector<std::string> images{};
+  std::vector<std::string> disks{};
+  std::vector<std::string> nics{};
+  int cpus = 1;
+  std::string memory = "512M";
+  std::string kernel{};
+  std::string initrd{};
+  std::string command_line{};
+  std::string user_data{};
+  std::string meta_data{};
+  std::string network_config{};
+  std::string host{};
+  std::string hypervisor{};
+  std::string description{};
+  std::vector<std::string> labels{};
+  bool guest_agent = false;
+  bool start = false;
+};
+
+Status add_disks(Client& client, const CreateArguments& arguments, v1::VmSpec& spec) {
+  for (const auto& text : arguments.images) {
+    // NAME or NAME,SIZE
+    const auto comma = text.rfind(',');
+    auto& disk = *spec.add_disks();
+    disk.set_image(TRY(select_image(client, text.substr(0, comma))).name());
+    if (comma != std::string::npos)
+      disk.set_size_bytes(TRY(parse_size_bytes(text.substr(comma + 1), 'G')));
+  }
+  for (const auto& text : arguments.disks)
+    spec.add_disks()->set_size_bytes(TRY(parse_size_bytes(text, 'G')));
+  return {};
+}
+
+void add_nics(const CreateArguments& arguments, v1::VmSpec& spec) {
+  for (const auto& text : arguments.nics) {
+    if (text == "none") continue;
+    // user, BRIDGE, or either with ",MAC"
+    const auto parts = split(text, ',');
+    auto& nic = *spec.add_nics();
+    if (parts[0] != "user") nic.set_bridge(std::string(parts[0]));
+    if (parts.size() > 1) nic.set_mac(std::string(parts[1]));
+  }
+  if (arguments.nics.empty()) spec.add_nics();
+}
+
+Status add_boot(Client& client, const CreateArguments& arguments, v1::VmSpec& spec) {
+  if (arguments.kernel.empty()) {
+    if (!arguments.initrd.empty() || !arguments.command_line.empty())
+      return Error{Code::InvalidArgument, "USAGE", "--initrd and --cmdline need --kernel"};
+    return {};
+  }
+  auto& boot = *spec.mutable_boot();
+  boot.set_kernel(TRY(select_image(client, arguments.kernel)).name());
+  if (!arguments.initrd.empty())
+    boot.set_initrd(TRY(select_image(client, arguments.initrd)).name());
+  boot.set_command_line(arguments.command_line);
+  return {};
+}
+
+Status add_cloud_init(const CreateArguments& arguments, v1::VmSpec& spec) {
+  if (!arguments.user_data.empty())
+    spec.mutable_cloud_init()->set_user_data(TRY(read_input(arguments.user_data, kCloudInitLimit)));
+  if (!arguments.meta_data.empty())
+    spec.mutable_cloud_init()->set_meta_data(TRY(read_input(arguments.meta_data, kCloudInitLimit)));
+  if (!arguments.network_config.empty())
+    spec.mutable_cloud_init()->set_network_config(
+        TRY(read_input(arguments.network_config, kCloudInitLimit)));
+  return {};
+}
+
+Status create(Session& session, const CreateArguments& arguments) {
+  Client& client = *TRY(session.client());
+  v1::CreateVmRequest request;
+  auto& vm = *request.mutable_vm();
+  vm.set_display_name(arguments.name);
+  vm.set_description(arguments.description);
+  TRY(parse_labels(arguments.labels, *vm.mutable_labels()));
+  auto& spec = *vm.mutable_spec();
+  spec.set_cpus(arguments.cpus);
+  spec.set_memory_mib(TRY(parse_size_bytes(arguments.memory, 'M')) >> 20);
+  spec.set_guest_agent(arguments.guest_agent);
+  spec.set_hypervisor(arguments.hypervisor);
+  if (!arguments.host.empty()) spec.set_host(TRY(select_host(client, arguments.host)).name());
+  TRY(add_disks(client, arguments, spec));
+  add_nics(arguments, spec);
+  TRY(add_boot(client, arguments, spec));
+  TRY(add_cloud_init(arguments, spec));
+  request.set_start(arguments.start);
+  request.set_request_id(session.request_id());
+  request.set_validate_only(session.change.dry_run);
+  return finish(session, TRY(client.call(&v1::VmService::Stub::CreateVm, client.vms(), request)));
+}
+
+}  // namespace
+
+void add_vm_create(CLI::App& vm, Session& session) {
+  auto arguments = std::make_shared<CreateArguments>();
+  auto* verb = vm.add_subcommand("create", "Create a machine");
+  verb->add_option("name,--name", arguments->name, "Display name")->required();
+  verb->add_option("--image", arguments->images,
+                   "Disk from this library image: NAME or NAME,SIZE; may be repeated")
+      ->allow_extra_args(false);
+  verb->add_option("--disk", arguments->disks, "Empty disk of this size, e.g. 10G; may be repeated")
+      ->allow_extra_args(false);
+  verb->add_option("--nic", arguments->nics,
+                   "user, none, or a bridge, each with optional ,MAC (default: user)")
+      ->allow_extra_args(false);
+  verb->add_option("--cpus", arguments->cpus, "Virtual processors (default 1)");
+  verb->add_option("--memory", arguments->memory, "Memory, e.g. 1G (default 512M)");
+  verb->add_option("--kernel", arguments->kernel, "Boot this kernel image directly");
+  verb->add_option("--initrd", arguments->initrd, "Initial RAM disk image for --kernel");
+  verb->add_option("--cmdline", arguments->command_line, "Kernel command line for --kernel");
+  verb->add_option("--cloud-init", arguments->user_data,
+                   "File with cloud-init user-data, - for standard input");
+  verb->add_option("--meta-data", arguments->meta_data, "File with cloud-init meta-data");
+  verb->add_option("--network-config", arguments->network_config,
+                   "File with cloud-init network-config");
+  verb->add_option("--host", arguments->host, "Host to run on (default: the server chooses)");
+  verb->add_option("--hypervisor", arguments->hypervisor,
+                   "Hypervisor on that host, e.g. qemu or core");
+  verb->add_option("--description", arguments->description, "Free text");
+  verb->add_option("--label", arguments->labels, "KEY=VALUE; may be repeated")
+      ->allow_extra_args(false);
+  verb->add_flag("--guest-agent", arguments->guest_agent, "Give it a qemu-guest-agent channel");
+  verb->add_flag("--start", arguments->start, "Start it once it is made");
+  session.add_change_options(*verb);
+  verb->callback([&session, arguments] {
+    session.action = [&session, arguments] { return create(session, *arguments); };
+  });
+}
+
+}  // namespace reeve::cli

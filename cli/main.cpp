@@ -1,0 +1,89 @@
+// cli/main.cpp - parses the command line, runs the action, turns the outcome into an exit code.
+#include <clocale>
+#include <csignal>
+
+#include <CLI/CLI.hpp>
+
+#include "base/text.h"
+#include "cli/commands/commands.h"
+#include "cli/exit_code.h"
+#include "cli/output/format.h"
+
+namespace {
+
+using namespace reeve;
+using namespace reeve::cli;
+
+/// For people: message, numbers, remedy. With a machine format: one JSON object on stderr.
+void report(const Error& error, bool machine) {
+  if (!machine) {
+    note("error: " + error.message() + " (" + std::string(error.reason()) + ")");
+    for (const auto& [key, value] : error.metadata()) note("  " + key + ": " + printable(value));
+    if (!error.remedy().empty()) note("  remedy: " + error.remedy());
+    return;
+  }
+  const auto quoted = [](std::string_view text) {
+    std::string out = "\"";
+    append_json_escaped(out, text);
+    return out + "\"";
+  };
+  std::string json = "{\"code\":" + std::to_string(static_cast<int>(error.code())) +
+                     ",\"exit_code\":" + std::to_string(static_cast<int>(exit_code_of(error))) +
+                     ",\"reason\":" + quoted(error.reason()) +
+                     ",\"message\":" + quoted(error.message()) +
+                     ",\"remedy\":" + quoted(error.remedy()) +
+                     ",\"resource\":" + quoted(error.resource()) + ",\"metadata\":{";
+  bool first = true;
+  for (const auto& [key, value] : error.metadata())
+    json += (std::exchange(first, false) ? "" : ",") + quoted(key) + ":" + quoted(value);
+  note(json + "}}");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  CLI::App app{"Reeve runs a mixed estate of virtual machines."};
+  app.name("reeve");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "reeve " REEVE_VERSION);
+  app.fallthrough();
+  Session session;
+  app.add_option("-o,--output", session.format_text, "table, wide, json, yaml, csv or name")
+      ->envname("REEVE_OUTPUT");
+  app.add_option("--context", session.context_name,
+                 "Server to talk to (default: the one logged in to last)")
+      ->envname("REEVE_CONTEXT");
+  app.add_flag("--debug", session.debug, "Print every call to stderr");
+  add_login(app, session);
+  add_host(app, session);
+  add_vm(app, session);
+  add_image(app, session);
+  add_job(app, session);
+  add_event(app, session);
+  add_server(app, session);
+  add_completion(app, session);
+  app.footer(
+      "Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 permission, 6 "
+      "unreachable,\n"
+      "7 wait timeout, 8 partial failure, 9 job failed, 10 job parked, 130 interrupted.");
+  if (argc >= 3 && std::string_view(argv[1]) == "__complete" && std::string_view(argv[2]) == "--") {
+    print_completions(app, session, {argv + 3, argv + argc});
+    return 0;
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    app.exit(error);
+    return static_cast<int>(ExitCode::Usage);
+  }
+  const auto format = session.format();
+  const bool machine =
+      format.ok() && (format.value() == Format::Json || format.value() == Format::Yaml);
+  const Status outcome = format.ok() ? session.action() : Status(format.error());
+  if (outcome.ok()) return 0;
+  report(outcome.error(), machine);
+  return static_cast<int>(exit_code_of(outcome.error()));
+}

@@ -1,0 +1,100 @@
+// cli/output/format.h - the ways to print what the server answered.
+//
+// Machine formats (json, yaml) are the API's own JSON; csv holds the wide table with raw numbers.
+// Data goes to stdout, everything else to stderr.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <google/protobuf/message.h>
+
+#include "base/status.h"
+
+namespace reeve::cli {
+
+enum class Format : std::uint8_t { Table, Wide, Json, Yaml, Csv, Name };
+
+/// InvalidArgument/USAGE naming the formats.
+Result<Format> parse_format(std::string_view text);
+
+/// A column of the table of one kind of resource.
+template <class T>
+struct Column {
+  std::string title{};
+  std::function<std::string(const T&)> text{};
+  bool wide = false;  ///< only with -o wide and csv
+};
+
+struct Table {
+  std::vector<std::string> titles{};
+  std::vector<std::vector<std::string>> rows{};
+};
+
+/// Aligned columns, cut to nothing: a terminal wraps, a pipe gets everything.
+std::string render_table(const Table& table);
+std::string render_csv(const Table& table);
+/// The API's JSON with field names as in the .proto.
+std::string to_json(const google::protobuf::Message& message, bool pretty);
+/// YAML with the same content as to_json.
+std::string json_to_yaml(const std::string& json);
+
+template <class T>
+Table make_table(const std::vector<T>& items, const std::vector<Column<T>>& columns, bool wide) {
+  Table table;
+  for (const auto& column : columns)
+    if (wide || !column.wide) table.titles.push_back(column.title);
+  for (const auto& item : items) {
+    auto& row = table.rows.emplace_back();
+    for (const auto& column : columns)
+      if (wide || !column.wide) row.push_back(column.text(item));
+  }
+  return table;
+}
+
+/// "2.0 GiB"; raw bytes in machine formats are the caller's business.
+std::string human_bytes(std::int64_t bytes);
+/// "3m", "2h", "5d" since `rfc_seconds` (unix seconds) until `now_seconds`.
+std::string human_age(std::int64_t then_seconds, std::int64_t now_seconds);
+/// "RUNNING" from "STATE_RUNNING": an enum value without its prefix.
+std::string short_enum(std::string_view name, std::string_view prefix);
+/// Text that is safe on a terminal: control characters shown as '?'. Names come from guests and
+/// other people.
+std::string printable(std::string_view text);
+
+/// Prints items in `format`; `name` columns come from a getter.
+template <class T>
+std::string render_list(const std::vector<T>& items, const std::vector<Column<T>>& columns,
+                        Format format) {
+  switch (format) {
+    case Format::Table: return render_table(make_table(items, columns, false));
+    case Format::Wide: return render_table(make_table(items, columns, true));
+    case Format::Csv: return render_csv(make_table(items, columns, true));
+    case Format::Name: {
+      std::string out;
+      for (const auto& item : items) out += item.name() + "\n";
+      return out;
+    }
+    case Format::Json:
+    case Format::Yaml: {
+      std::string json = "[";
+      for (const auto& item : items) {
+        if (json.size() > 1) json += ",";
+        json += "\n" + to_json(item, false);
+      }
+      json += items.empty() ? "]\n" : "\n]\n";
+      return format == Format::Json ? json : json_to_yaml(json);
+    }
+  }
+  return {};
+}
+
+template <class T>
+std::string render_one(const T& item, const std::vector<Column<T>>& columns, Format format) {
+  if (format == Format::Json) return to_json(item, true);
+  if (format == Format::Yaml) return json_to_yaml(to_json(item, true));
+  return render_list(std::vector<T>{item}, columns, format);
+}
+
+}  // namespace reeve::cli

@@ -1,0 +1,167 @@
+#include "cli/output/resources.h"
+
+#include <ctime>
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+
+namespace reeve::cli {
+namespace {
+
+std::string age(const google::protobuf::Timestamp& time) {
+  return time.seconds() == 0 ? "-" : human_age(time.seconds(), std::time(nullptr));
+}
+
+std::string join_map(const google::protobuf::Map<std::string, std::string>& labels) {
+  std::vector<std::string> parts;
+  for (const auto& [key, value] : labels) parts.push_back(key + "=" + value);
+  std::sort(parts.begin(), parts.end());
+  return join(parts, ",");
+}
+
+template <class List>
+std::string join_list(const List& list) {
+  return join(std::vector<std::string>(list.begin(), list.end()), ",");
+}
+
+std::string vm_state(const v1::VirtualMachine& vm) {
+  std::string text = short_enum(v1::VirtualMachine::State_Name(vm.state()), "STATE_");
+  return vm.active_job().empty() ? text : text + "*";
+}
+
+std::string hypervisors_of(const v1::Host& host) {
+  std::vector<std::string> parts;
+  for (const auto& hypervisor : host.hypervisors())
+    parts.push_back(hypervisor.id() + (hypervisor.available() ? "" : "!"));
+  return join(parts, ",");
+}
+
+}  // namespace
+
+std::string uid_of(std::string_view name) {
+  return std::string(name.substr(name.find('/') + 1));  // npos + 1 is 0: no slash, all of it
+}
+
+std::string short_uid(std::string_view name) {
+  return uid_of(name).substr(0, 8);
+}
+
+const std::vector<Column<v1::VirtualMachine>>& vm_columns() {
+  using Vm = v1::VirtualMachine;
+  static const std::vector<Column<Vm>> columns{
+      {"NAME", [](const Vm& v) { return v.display_name(); }},
+      {"STATE", vm_state},
+      {"CPUS", [](const Vm& v) { return std::to_string(v.spec().cpus()); }},
+      {"MEMORY", [](const Vm& v) { return human_bytes(v.spec().memory_mib() << 20); }},
+      {"HOST",
+       [](const Vm& v) {
+         return short_uid(v.status().host().empty() ? v.spec().host() : v.status().host());
+       }},
+      {"ADDRESSES", [](const Vm& v) { return join_list(v.status().addresses()); }},
+      {"AGE", [](const Vm& v) { return age(v.create_time()); }},
+      {"UID", [](const Vm& v) { return v.uid(); }, true},
+      {"HYPERVISOR", [](const Vm& v) { return v.spec().hypervisor(); }, true},
+      {"SEEN", [](const Vm& v) { return age(v.status().observe_time()); }, true},
+      {"REASON", [](const Vm& v) { return v.state_reason(); }, true},
+      {"PENDING", [](const Vm& v) { return join_list(v.status().pending_restart()); }, true},
+      {"JOB", [](const Vm& v) { return v.active_job(); }, true},
+      {"LABELS", [](const Vm& v) { return join_map(v.labels()); }, true},
+  };
+  return columns;
+}
+
+const std::vector<Column<v1::Host>>& host_columns() {
+  using v1::Host;
+  static const std::vector<Column<Host>> columns{
+      {"NAME", [](const Host& h) { return h.display_name(); }},
+      {"STATE", [](const Host& h) { return short_enum(Host::State_Name(h.state()), "STATE_"); }},
+      {"CPUS", [](const Host& h) { return std::to_string(h.status().cpu().threads()); }},
+      {"MEMORY", [](const Host& h) { return human_bytes(h.status().memory_mib() << 20); }},
+      {"FREE DISK", [](const Host& h) { return human_bytes(h.status().store_free_bytes()); }},
+      {"HYPERVISORS", hypervisors_of},
+      {"SEEN", [](const Host& h) { return age(h.status().last_seen_time()); }},
+      {"UID", [](const Host& h) { return h.uid(); }, true},
+      {"CPU MODEL", [](const Host& h) { return h.status().cpu().model(); }, true},
+      {"KERNEL", [](const Host& h) { return h.status().kernel(); }, true},
+      {"KVM", [](const Host& h) { return h.status().kvm().description(); }, true},
+      {"AGENT", [](const Host& h) { return h.status().agent_version(); }, true},
+      {"LABELS", [](const Host& h) { return join_map(h.labels()); }, true},
+  };
+  return columns;
+}
+
+const std::vector<Column<v1::Image>>& image_columns() {
+  using v1::Image;
+  static const std::vector<Column<Image>> columns{
+      {"NAME", [](const Image& i) { return i.display_name(); }},
+      {"KIND", [](const Image& i) { return short_enum(Image::Kind_Name(i.kind()), "KIND_"); }},
+      {"FORMAT",
+       [](const Image& i) {
+         return i.format() == 0 ? "-" : short_enum(v1::DiskFormat_Name(i.format()), "DISK_FORMAT_");
+       }},
+      {"STATE", [](const Image& i) { return short_enum(Image::State_Name(i.state()), "STATE_"); }},
+      {"SIZE", [](const Image& i) { return human_bytes(i.size_bytes()); }},
+      {"VIRTUAL SIZE", [](const Image& i) { return human_bytes(i.virtual_size_bytes()); }},
+      {"AGE", [](const Image& i) { return age(i.create_time()); }},
+      {"UID", [](const Image& i) { return i.uid(); }, true},
+      {"COPIES", [](const Image& i) { return std::to_string(i.copies_size()); }, true},
+      {"SHA256", [](const Image& i) { return i.sha256(); }, true},
+      {"LABELS", [](const Image& i) { return join_map(i.labels()); }, true},
+  };
+  return columns;
+}
+
+const std::vector<Column<v1::Job>>& job_columns() {
+  using v1::Job;
+  static const std::vector<Column<Job>> columns{
+      {"UID", [](const Job& j) { return short_uid(j.uid()); }},
+      {"KIND", [](const Job& j) { return j.kind(); }},
+      {"TARGET", [](const Job& j) { return j.target_display_name(); }},
+      {"STATE", [](const Job& j) { return short_enum(Job::State_Name(j.state()), "STATE_"); }},
+      {"STEP",
+       [](const Job& j) {
+         for (const auto& step : j.steps())
+           if (step.state() == v1::JobStep::STATE_RUNNING ||
+               step.state() == v1::JobStep::STATE_UNDOING)
+             return step.title();
+         return std::string("-");
+       }},
+      {"AGE", [](const Job& j) { return age(j.create_time()); }},
+      {"ERROR", [](const Job& j) { return j.error().message(); }},
+      {"JOB", [](const Job& j) { return j.name(); }, true},
+      {"RESOURCE", [](const Job& j) { return j.target(); }, true},
+      {"ACTOR", [](const Job& j) { return j.actor(); }, true},
+  };
+  return columns;
+}
+
+const std::vector<Column<v1::AuditEntry>>& audit_columns() {
+  using v1::AuditEntry;
+  static const std::vector<Column<AuditEntry>> columns{
+      {"SEQ", [](const AuditEntry& a) { return std::to_string(a.sequence()); }},
+      {"AGE", [](const AuditEntry& a) { return age(a.time()); }},
+      {"ACTOR", [](const AuditEntry& a) { return a.actor(); }},
+      {"METHOD", [](const AuditEntry& a) { return a.method(); }},
+      {"RESOURCE", [](const AuditEntry& a) { return a.resource(); }},
+      {"OUTCOME", [](const AuditEntry& a) { return a.code() == 0 ? "ok" : a.reason(); }},
+      {"PEER", [](const AuditEntry& a) { return a.peer(); }, true},
+      {"SUMMARY", [](const AuditEntry& a) { return a.summary(); }, true},
+      {"JOB", [](const AuditEntry& a) { return a.job(); }, true},
+      {"HASH", [](const AuditEntry& a) { return a.hash(); }, true},
+  };
+  return columns;
+}
+
+const std::vector<Column<v1::ApiToken>>& token_columns() {
+  using v1::ApiToken;
+  static const std::vector<Column<ApiToken>> columns{
+      {"NAME", [](const ApiToken& t) { return t.display_name(); }},
+      {"ROLE", [](const ApiToken& t) { return short_enum(v1::Role_Name(t.role()), "ROLE_"); }},
+      {"AGE", [](const ApiToken& t) { return age(t.create_time()); }},
+      {"TOKEN", [](const ApiToken& t) { return t.name(); }},
+  };
+  return columns;
+}
+
+}  // namespace reeve::cli

@@ -1,0 +1,22 @@
+// cli/output/resources.h - the table columns of each kind of resource.
+#pragma once
+
+#include "cli/output/format.h"
+#include "reeve/v1/event.pb.h"
+#include "reeve/v1/server_service.pb.h"
+
+namespace reeve::cli {
+
+const std::vector<Column<v1::VirtualMachine>>& vm_columns();
+const std::vector<Column<v1::Host>>& host_columns();
+const std::vector<Column<v1::Image>>& image_columns();
+const std::vector<Column<v1::Job>>& job_columns();
+const std::vector<Column<v1::AuditEntry>>& audit_columns();
+const std::vector<Column<v1::ApiToken>>& token_columns();
+
+/// "vms/3f0c..." without the kind.
+std::string uid_of(std::string_view resource_name);
+/// The start of a uid: enough for people to type.
+std::string short_uid(std::string_view resource_name_or_uid);
+
+}  // namespace reeve::cli

@@ -1,0 +1,35 @@
+// cli/select.h - finds resources by what people type: display name, uid, uid prefix, resource name,
+// or glob.
+//
+// NotFound/*_NOT_FOUND when nothing matches. InvalidArgument/AMBIGUOUS listing the matches when a
+// prefix or glob matches several and the command takes one.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/client.h"
+
+namespace reeve::cli {
+
+Result<v1::VirtualMachine> select_vm(Client& client, const std::string& text);
+/// All matches of all arguments, without repeats, in order.
+Result<std::vector<v1::VirtualMachine>> select_vms(Client& client,
+                                                   const std::vector<std::string>& texts);
+Result<v1::Host> select_host(Client& client, const std::string& text);
+Result<v1::Image> select_image(Client& client, const std::string& text);
+/// Jobs have no display name: uid, uid prefix or resource name.
+Result<v1::Job> select_job(Client& client, const std::string& text);
+
+/// Whole lists, page by page.
+Result<std::vector<v1::VirtualMachine>> all_vms(Client& client, const std::string& filter,
+                                                const std::string& order_by);
+Result<std::vector<v1::Host>> all_hosts(Client& client, const std::string& filter,
+                                        const std::string& order_by);
+Result<std::vector<v1::Image>> all_images(Client& client, const std::string& filter,
+                                          const std::string& order_by);
+/// At most `limit` newest jobs.
+Result<std::vector<v1::Job>> newest_jobs(Client& client, const std::string& filter,
+                                         std::size_t limit);
+
+}  // namespace reeve::cli

@@ -1,0 +1,41 @@
+#include "cli/session.h"
+
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+
+#include "base/random.h"
+#include "base/uuid.h"
+
+namespace reeve::cli {
+
+Result<Client*> Session::client() {
+  if (!client_) {
+    const Contexts contexts = TRY(load_contexts(contexts_path()));
+    client_ = std::make_unique<Client>(TRY(choose_context(contexts, context_name)), debug);
+  }
+  return client_.get();
+}
+
+std::string Session::request_id() {
+  if (change.request_id.empty()) change.request_id = new_uuid(SystemRandom::instance());
+  return change.request_id;
+}
+
+void Session::add_change_options(CLI::App& verb) {
+  verb.add_flag("--async", change.async, "Print the job's name and leave; do not wait");
+  verb.add_flag("--dry-run", change.dry_run, "Show the plan and change nothing");
+  verb.add_option("--wait", change.wait_seconds,
+                  "Seconds to wait for the job; it goes on afterwards (default: until it ends)");
+  verb.add_option("--request-id", change.request_id,
+                  "UUID that makes a retry safe: the same id gives the same job");
+}
+
+void print(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+void note(std::string_view text) {
+  std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
+}
+
+}  // namespace reeve::cli

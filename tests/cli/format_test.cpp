@@ -1,0 +1,70 @@
+#include "cli/output/format.h"
+
+#include <catch2/catch.hpp>
+
+#include "cli/output/resources.h"
+
+namespace reeve::cli {
+namespace {
+
+v1::VirtualMachine machine(const std::string& display_name) {
+  v1::VirtualMachine vm;
+  vm.set_name("vms/1");
+  vm.set_display_name(display_name);
+  vm.set_state(v1::VirtualMachine::STATE_RUNNING);
+  vm.mutable_spec()->set_cpus(2);
+  vm.mutable_spec()->set_memory_mib(512);
+  return vm;
+}
+
+TEST_CASE("a table is aligned and shows no control characters of other people's names", "[cli]") {
+  const std::vector<v1::VirtualMachine> vms{machine("a"), machine("b\x1b[31mred\r\n")};
+  const std::string text = render_list(vms, vm_columns(), Format::Table);
+  CHECK(text.find('\x1b') == std::string::npos);
+  CHECK(text.find('\r') == std::string::npos);
+  CHECK(std::count(text.begin(), text.end(), '\n') == 3);
+  CHECK(text.find("512.0 MiB") != std::string::npos);
+  CHECK(text.find("RUNNING") != std::string::npos);
+}
+
+TEST_CASE("csv quotes what needs it", "[cli]") {
+  CHECK(render_csv({.titles = {"A", "B"}, .rows = {{"x,y", "say \"hi\"\n"}}}) ==
+        "A,B\n\"x,y\",\"say \"\"hi\"\"\n\"\n");
+}
+
+TEST_CASE("json is the API's own and yaml has the same content", "[cli]") {
+  const auto vm = machine("web");
+  const std::string json = render_one(vm, vm_columns(), Format::Json);
+  CHECK(json.find("\"display_name\": \"web\"") != std::string::npos);
+  CHECK(json.find("\"memory_mib\": \"512\"") != std::string::npos);
+  const std::string yaml = render_one(vm, vm_columns(), Format::Yaml);
+  CHECK(yaml.find("display_name: web\n") != std::string::npos);
+  CHECK(yaml.find('{') == std::string::npos);
+}
+
+TEST_CASE("an empty list is empty in every format", "[cli]") {
+  const std::vector<v1::VirtualMachine> none;
+  CHECK(render_list(none, vm_columns(), Format::Json) == "[]\n");
+  CHECK(render_list(none, vm_columns(), Format::Yaml) == "[]\n");
+  CHECK(render_list(none, vm_columns(), Format::Name).empty());
+  CHECK(render_list(none, vm_columns(), Format::Table).starts_with("NAME"));
+}
+
+TEST_CASE("sizes and ages read as people say them", "[cli]") {
+  CHECK(human_bytes(0) == "0 B");
+  CHECK(human_bytes(1536) == "1.5 KiB");
+  CHECK(human_bytes(std::int64_t{5} << 40) == "5.0 TiB");
+  CHECK(human_age(0, 119) == "119s");
+  CHECK(human_age(0, 7199) == "119m");
+  CHECK(human_age(0, 3 * 86400) == "3d");
+  CHECK(human_age(100, 50) == "0s");
+}
+
+TEST_CASE("an unknown format names the known ones", "[cli]") {
+  const auto error = parse_format("xml").error();
+  CHECK(error.reason() == "USAGE");
+  CHECK(error.message().find("yaml") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace reeve::cli

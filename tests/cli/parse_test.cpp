@@ -1,0 +1,64 @@
+#include <catch2/catch.hpp>
+
+#include "cli/commands/commands.h"
+#include "cli/exit_code.h"
+#include "reeve/v1/error_detail.pb.h"
+
+namespace reeve::cli {
+namespace {
+
+TEST_CASE("sizes take units and refuse what overflows or is no size", "[cli]") {
+  CHECK(parse_size_bytes("512M", 'M').value() == 512ll << 20);
+  CHECK(parse_size_bytes("2g", 'M').value() == 2ll << 30);
+  CHECK(parse_size_bytes("2GiB", 'M').value() == 2ll << 30);
+  CHECK(parse_size_bytes("10", 'G').value() == 10ll << 30);
+  CHECK(parse_size_bytes("7B", 'G').value() == 7);
+  for (const auto* bad :
+       {"", "G", "-1G", "1.5G", "1X", "1GG", "99999999999999T", "9999999999999999", "0x10"}) {
+    CAPTURE(bad);
+    CHECK(parse_size_bytes(bad, 'M').error().reason() == "USAGE");
+  }
+}
+
+TEST_CASE("labels are KEY=VALUE", "[cli]") {
+  google::protobuf::Map<std::string, std::string> labels;
+  CHECK(parse_labels({"a=b", "c=", "d=e=f"}, labels).ok());
+  CHECK(labels.at("d") == "e=f");
+  CHECK(labels.at("c").empty());
+  CHECK(parse_labels({"a"}, labels).error().reason() == "USAGE");
+  CHECK(parse_labels({"=a"}, labels).error().reason() == "USAGE");
+}
+
+TEST_CASE("a server's error keeps its reason, remedy and numbers", "[cli]") {
+  v1::ErrorDetail detail;
+  detail.set_reason("NO_HOST_FITS");
+  detail.set_remedy("free memory");
+  (*detail.mutable_metadata())["needed_mib"] = "2048";
+  const Error error =
+      error_of({grpc::StatusCode::RESOURCE_EXHAUSTED, "no host", detail.SerializeAsString()});
+  CHECK(error.reason() == "NO_HOST_FITS");
+  CHECK(error.remedy() == "free memory");
+  CHECK(error.metadata().at("needed_mib") == "2048");
+  CHECK(error_of({grpc::StatusCode::UNAVAILABLE, "x", "\xff garbage"}).reason() ==
+        "SERVER_UNREACHABLE");
+}
+
+TEST_CASE("exit codes follow the published table", "[cli]") {
+  const auto code = [](Code c, Reason r) {
+    return static_cast<int>(exit_code_of(Error(c, r, "")));
+  };
+  CHECK(code(Code::InvalidArgument, "USAGE") == 2);
+  CHECK(code(Code::InvalidArgument, "BAD_FIELD") == 1);
+  CHECK(code(Code::NotFound, "VM_NOT_FOUND") == 3);
+  CHECK(code(Code::Aborted, "STALE_ETAG") == 4);
+  CHECK(code(Code::FailedPrecondition, "VM_NOT_STOPPED") == 4);
+  CHECK(code(Code::PermissionDenied, "X") == 5);
+  CHECK(code(Code::Unavailable, "SERVER_UNREACHABLE") == 6);
+  CHECK(code(Code::DeadlineExceeded, "WAIT_TIMEOUT") == 7);
+  CHECK(code(Code::Aborted, "PARTIAL") == 8);
+  CHECK(code(Code::FailedPrecondition, "JOB_FAILED") == 9);
+  CHECK(code(Code::FailedPrecondition, "JOB_PARKED") == 10);
+}
+
+}  // namespace
+}  // namespace reeve::cli

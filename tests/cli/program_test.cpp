@@ -1,0 +1,68 @@
+// The program itself, without a server: command lines, completion, scripts.
+#include <catch2/catch.hpp>
+
+#include "base/subprocess.h"
+#include "tests/support/temp_dir.h"
+
+namespace reeve::cli {
+namespace {
+
+/// Runs `reeve` with no context to find.
+Finished reeve_with(std::vector<std::string> arguments) {
+  test::TempDir home;
+  std::vector<std::string> argv{"env", "-i", "PATH=/usr/bin:/bin", "HOME=" + home.path().string(),
+                                REEVE_PROGRAM};
+  argv.insert(argv.end(), arguments.begin(), arguments.end());
+  return run({.argv = argv}).value();
+}
+
+TEST_CASE("wrong command lines exit with 2", "[cli]") {
+  const std::vector<std::vector<std::string>> wrong{{},
+                                                    {"vm"},
+                                                    {"vm", "nonsense"},
+                                                    {"vm", "start"},
+                                                    {"vm", "list", "--nonsense"},
+                                                    {"image", "import", "x"},
+                                                    {"vm", "list", "-o", "xml"},
+                                                    {"completion", "tcsh"}};
+  for (const auto& arguments : wrong) {
+    CAPTURE(arguments);
+    CHECK(reeve_with(arguments).exit_code == 2);
+  }
+}
+
+TEST_CASE("without a login every command says how to log in and exits with 5", "[cli]") {
+  const auto finished = reeve_with({"vm", "list"});
+  CHECK(finished.exit_code == 5);
+  CHECK(finished.errors.find("reeve login") != std::string::npos);
+  const auto json = reeve_with({"-o", "json", "vm", "list"});
+  CHECK(json.errors.find("\"reason\":\"NOT_LOGGED_IN\"") != std::string::npos);
+  CHECK(json.output.empty());
+}
+
+TEST_CASE("every command has a help text", "[cli]") {
+  for (const auto* noun :
+       {"login", "context", "host", "vm", "image", "job", "event", "server", "completion"}) {
+    CAPTURE(noun);
+    const auto finished = reeve_with({noun, "--help"});
+    CHECK(finished.exit_code == 0);
+    CHECK(finished.output.find("Usage: reeve") != std::string::npos);
+  }
+}
+
+TEST_CASE("completion walks the tree, offers options and stays quiet without a server", "[cli]") {
+  CHECK(reeve_with({"__complete", "--", "vm", "st"}).output == "start\nstop\n");
+  CHECK(reeve_with({"__complete", "--", "vm", "create", "--clo"}).output == "--cloud-init\n");
+  CHECK(reeve_with({"__complete", "--", "vm", "list", "-o", "y"}).output == "yaml\n");
+  const auto names = reeve_with({"__complete", "--", "vm", "start", ""});
+  CHECK(names.exit_code == 0);
+  CHECK(names.output.empty());
+}
+
+TEST_CASE("the bash script is one that bash accepts", "[cli]") {
+  const auto script = reeve_with({"completion", "bash"});
+  CHECK(run({.argv = {"bash", "-n"}, .input = script.output}).value().exit_code == 0);
+}
+
+}  // namespace
+}  // namespace reeve::cli
