@@ -6,13 +6,13 @@ readonly guest_modules=(virtio_pci virtio_mmio virtio_blk virtio_net virtio_cons
 make_initramfs() {
   local dir
   make_kernel
-  have initramfs "$guest_dir"/{lib.sh,initramfs.sh,init} "$cache/kernel/version" && return
+  have initramfs "$guest_dir"/{lib.sh,initramfs.sh,init,dhcp} "$cache/kernel/version" && return
   say "packing the quick guest"
   dir=$(scratch)
   add_busybox "$dir/tree"
   add_modules "$dir/tree" "$cache/kernel" "${guest_modules[@]}"
   install -m 755 "$guest_dir/init" "$dir/tree/init"
-  install -D -m 755 "$guest_dir/dhcp" "$dir/tree/usr/share/udhcpc/default.script"
+  install -D -m 755 "$guest_dir/dhcp" "$dir/tree/etc/udhcpc/default.script"
   pack_tree "$dir/tree" "$dir/guest.cpio"
   rm -rf "$dir/tree"
   publish "$dir" initramfs "$mark"
