@@ -1,6 +1,5 @@
 // Both writers pass this file.
 #include <atomic>
-#include <future>
 #include <thread>
 
 #include "base/sim_loop.h"
@@ -51,23 +50,22 @@ Writer::Work insert_host(const std::string& name) {
 }
 
 struct Threaded {
+  std::atomic<bool> is_busy{false}, may_go{false};
   GroupWriter writer;
   Threaded(MemoryDb& memory, Answers& answers) : writer(memory.connect(), answers.on_commit()) {}
-  /// Keeps the thread busy until the returned promise is set, so that what follows is one group.
+  /// Keeps the thread busy until everything is queued, so that it becomes one group.
   void queue_together(const std::function<void()>& submit_all) {
-    std::promise<void> go;
-    auto gone = go.get_future().share();
-    std::promise<void> busy;
+    is_busy = may_go = false;
     writer.submit(
-        [&](Transaction&) -> Status {
-          busy.set_value();
-          gone.wait();
+        [this](Transaction&) -> Status {
+          is_busy = true;
+          while (!may_go) std::this_thread::yield();
           return {};
         },
         {});
-    busy.get_future().wait();
+    while (!is_busy) std::this_thread::yield();
     submit_all();
-    go.set_value();
+    may_go = true;
   }
   void wait_for(Answers& answers, std::size_t count) {
     while (answers.size() < count) std::this_thread::yield();
