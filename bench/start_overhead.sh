@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# bench/start_overhead.sh - what `reeve vm start` adds to `virsh start` of the same domain, paired in one run.
+#
+# Both are whole commands, from process start to the domain running; stopping is not measured. ROUNDS (default 15).
+set -euo pipefail
+export BIN=${BIN:-$(realpath "$(dirname "$0")/../build/release/bin")}
+source "$(dirname "$(realpath "$0")")/../tools/demo/estate.sh"
+readonly rounds=${ROUNDS:-15}
+
+"$top/tools/guest/prepare" kernel initramfs >/dev/null
+start_estate
+enrol_host
+reeve image import kernel "$cache/kernel/vmlinux" --kind kernel
+reeve image import initrd "$cache/initramfs/guest.cpio" --kind initrd
+reeve vm create bench --memory 128M --kernel kernel --initrd initrd --cmdline "console=ttyS0" --nic none --disk 64M
+
+milliseconds() { # of a command
+  local begin=$EPOCHREALTIME
+  "$@" >/dev/null 2>&1
+  local end=$EPOCHREALTIME
+  echo $(((${end/./} - ${begin/./}) / 1000))
+}
+off() { virsh -c "$uri" destroy bench >/dev/null; holds "reeve saw it stop" sh -c "'$bin/reeve' -o csv vm list | grep -q STOPPED" 2>/dev/null; }
+
+by_virsh=() by_reeve=()
+for _ in $(seq "$rounds"); do
+  by_virsh+=("$(milliseconds virsh -c "$uri" start bench)"); off
+  by_reeve+=("$(milliseconds reeve vm start bench)"); off
+done
+median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
+v=$(median "${by_virsh[@]}") r=$(median "${by_reeve[@]}")
+echo "start to running, median of $rounds pairs: virsh start $v ms, reeve vm start $r ms, added $((r - v)) ms (promise: under 50 ms)"
