@@ -1,0 +1,210 @@
+#include "agent/driver/libvirt/guests.h"
+
+#include <array>
+#include <functional>
+#include <set>
+
+#include "agent/driver/libvirt/error.h"
+#include "agent/driver/libvirt/stats.h"
+
+namespace reeve::agent::libvirt {
+
+using std::chrono::steady_clock;
+
+namespace {
+
+constexpr std::size_t kMostAddresses = 32;
+
+std::vector<std::string> ask_addresses(virDomainPtr domain) {
+  std::vector<std::string> addresses;
+  virDomainInterfacePtr* interfaces = nullptr;
+  const int count =
+      virDomainInterfaceAddresses(domain, &interfaces, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, 0);
+  for (int i = 0; i < count; ++i) {
+    const auto& interface = *interfaces[i];
+    const bool loopback = interface.name != nullptr && std::string_view(interface.name) == "lo";
+    for (unsigned a = 0; !loopback && a < interface.naddrs && addresses.size() < kMostAddresses;
+         ++a)
+      addresses.push_back(printable(interface.addrs[a].addr));
+    virDomainInterfaceFree(interfaces[i]);
+  }
+  std::free(interfaces);  // NOLINT: libvirt allocates with malloc
+  return addresses;
+}
+
+Result<DomainFacts> read_xml(virDomainPtr domain, unsigned flags) {
+  const Text xml(virDomainGetXMLDesc(domain, flags));
+  if (!xml) return last_error("reading the guest's definition");
+  return read_domain_facts(xml.get());
+}
+
+}  // namespace
+
+bool is_active(const DomainState& state) {
+  return state.state != VIR_DOMAIN_SHUTOFF && state.state != VIR_DOMAIN_NOSTATE;
+}
+
+GuestState guest_state(const DomainState& state) {
+  switch (state.state) {
+    case VIR_DOMAIN_NOSTATE: return GuestState::Stopped;
+    case VIR_DOMAIN_PAUSED:
+    case VIR_DOMAIN_PMSUSPENDED: return GuestState::Paused;
+    case VIR_DOMAIN_CRASHED: return GuestState::Crashed;
+    case VIR_DOMAIN_SHUTOFF:
+      return state.reason == VIR_DOMAIN_SHUTOFF_CRASHED ? GuestState::Crashed : GuestState::Stopped;
+    default: return GuestState::Running;
+  }
+}
+
+std::string_view reason_text(const DomainState& state) {
+  static constexpr std::array<std::string_view, 9> kShutoff{"",
+                                                            "shut down",
+                                                            "powered off",
+                                                            "crashed",
+                                                            "moved to another host",
+                                                            "saved",
+                                                            "failed to start",
+                                                            "as its checkpoint was",
+                                                            "ended by the daemon"};
+  static constexpr std::array<std::string_view, 13> kPaused{"",
+                                                            "paused",
+                                                            "moving",
+                                                            "being saved",
+                                                            "being dumped",
+                                                            "disk error",
+                                                            "watchdog fired",
+                                                            "as its checkpoint was",
+                                                            "shutting down",
+                                                            "checkpointing",
+                                                            "crashed",
+                                                            "starting",
+                                                            "move failed half-way"};
+  const auto at = static_cast<std::size_t>(state.reason);
+  if (state.state == VIR_DOMAIN_SHUTOFF && at < kShutoff.size()) return kShutoff[at];
+  if (state.state == VIR_DOMAIN_PAUSED && at < kPaused.size()) return kPaused[at];
+  if (state.state == VIR_DOMAIN_SHUTDOWN) return "shutting down";
+  if (state.state == VIR_DOMAIN_PMSUSPENDED) return "suspended by the guest";
+  return "";
+}
+
+std::string uid_of(virDomainPtr domain) {
+  std::array<char, VIR_UUID_STRING_BUFLEN> text{};
+  if (virDomainGetUUIDString(domain, text.data()) < 0) return {};
+  return text.data();
+}
+
+Result<DomainState> state_of(virDomainPtr domain) {
+  DomainState state;
+  if (virDomainGetState(domain, &state.state, &state.reason, 0) < 0)
+    return last_error("reading the guest's state");
+  return state;
+}
+
+std::vector<std::string> pending_restart(const Definitions& definitions) {
+  std::vector<std::string> pending;
+  if (!definitions.live) return pending;
+  if (definitions.live->cpus != definitions.config.cpus) pending.emplace_back("spec.cpus");
+  if (definitions.live->memory_mib != definitions.config.memory_mib)
+    pending.emplace_back("spec.memory_mib");
+  return pending;
+}
+
+void Guests::forget(const std::string& uid) {
+  Lock lock(mutex_);
+  if (uid.empty()) {
+    for (auto& [id, entry] : entries_) {
+      ++entry.version;
+      entry.definitions.reset();
+    }
+    return;
+  }
+  auto& entry = entries_[uid];
+  ++entry.version;
+  entry.definitions.reset();
+}
+
+Result<Definitions> Guests::definitions(virDomainPtr domain, bool active) const {
+  Definitions read;
+  read.config = TRY(read_xml(domain, VIR_DOMAIN_XML_INACTIVE));
+  if (active) read.live = TRY(read_xml(domain, 0));
+  return read;
+}
+
+Result<Definitions> Guests::known(virDomainPtr domain, const std::string& uid, bool active,
+                                  bool fresh) {
+  std::uint64_t version = 0;
+  {
+    Lock lock(mutex_);
+    const auto& entry = entries_[uid];
+    version = entry.version;
+    if (!fresh && entry.definitions && entry.active == active &&
+        steady_clock::now() < entry.expires)
+      return *entry.definitions;
+  }
+  auto read = TRY(definitions(domain, active));
+  Lock lock(mutex_);
+  auto& entry = entries_[uid];
+  if (entry.version != version) return read;  // changed while we read: the next one reads again
+  entry.definitions = read;
+  entry.active = active;
+  // Spread over a half, so that a thousand guests do not expire in the same call.
+  const auto spread = static_cast<std::int64_t>(std::hash<std::string>()(uid) % 512);
+  entry.expires = steady_clock::now() + keep_ + keep_ * spread / 1024;
+  if (!active) entry.addresses.clear();
+  return read;
+}
+
+Result<GuestSeen> Guests::seen(virDomainPtr domain, const DomainState& state, bool fresh) {
+  const auto uid = uid_of(domain);
+  const bool active = is_active(state);
+  auto read = TRY(known(domain, uid, active, fresh));
+  const auto& now = read.live ? *read.live : read.config;
+  std::vector<std::string> addresses;
+  if (fresh && now.agent_connected && state.state == VIR_DOMAIN_RUNNING)
+    addresses = ask_addresses(domain);
+  {
+    Lock lock(mutex_);
+    auto& entry = entries_[uid];
+    if (!addresses.empty()) entry.addresses = addresses;
+    if (active) addresses = entry.addresses;
+  }
+  return GuestSeen{.uid = uid,
+                   .display_name = read.config.display_name(),
+                   .state = guest_state(state),
+                   .state_reason = std::string(reason_text(state)),
+                   .managed = read.config.managed,
+                   .cpus = now.cpus,
+                   .memory_mib = now.memory_mib,
+                   .start_time = read.live ? read.live->start_time : std::nullopt,
+                   .addresses = std::move(addresses),
+                   .pending_restart = pending_restart(read)};
+}
+
+Result<GuestSeen> Guests::get(virDomainPtr domain) {
+  const auto state = TRY(state_of(domain));
+  return seen(domain, state, true);
+}
+
+Result<std::vector<GuestSeen>> Guests::list(virConnectPtr connect) {
+  std::vector<GuestSeen> all;
+  const auto states = TRY(all_states(connect));
+  all.reserve(states.size());
+  for (const auto& [domain, state] : states) {
+    auto guest = seen(domain.get(), state, false);
+    // Gone between the two calls: it is not in the list, and that is the truth.
+    if (!guest.ok() && guest.error().reason() == "GUEST_NOT_FOUND") continue;
+    if (!guest.ok()) return std::move(guest).error();
+    all.push_back(std::move(guest).value());
+  }
+  drop_absent(all);
+  return all;
+}
+
+void Guests::drop_absent(const std::vector<GuestSeen>& present) {
+  std::set<std::string_view> uids;
+  for (const auto& guest : present) uids.insert(guest.uid);
+  Lock lock(mutex_);
+  std::erase_if(entries_, [&](const auto& entry) { return !uids.contains(entry.first); });
+}
+
+}  // namespace reeve::agent::libvirt

@@ -1,0 +1,188 @@
+#include "agent/driver/libvirt/verbs.h"
+
+#include <string>
+
+#include "agent/driver/libvirt/error.h"
+#include "base/uuid.h"
+
+namespace reeve::agent::libvirt {
+
+namespace {
+
+std::string name_of(virDomainPtr domain) {
+  const char* name = virDomainGetName(domain);
+  return printable(name == nullptr ? "" : name);
+}
+
+Error wrong_state(virDomainPtr domain, const DomainState& state) {
+  static constexpr std::string_view kNames[] = {"stopped", "running", "paused", "crashed"};
+  return Error(Code::FailedPrecondition, "GUEST_STATE",
+               "guest '" + name_of(domain) + "' is " +
+                   std::string(kNames[static_cast<std::size_t>(guest_state(state))]));
+}
+
+/// Remembers the start in the running definition alone: it goes with it, and survives the daemon.
+void note_start(virDomainPtr domain, WallTime now) {
+  const Text mark(virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, kNamespace,
+                                       VIR_DOMAIN_AFFECT_CONFIG));
+  pugi::xml_document document;
+  if (!mark || !document.load_string(mark.get()) || !document.first_child()) return;
+  set_attribute(document.first_child(), "started", std::to_string(to_micros(now)));
+  virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, to_text(document).c_str(), "reeve",
+                       kNamespace, VIR_DOMAIN_AFFECT_LIVE);
+}
+
+bool agent_answers(virDomainPtr domain, Guests& guests, std::chrono::seconds deadline) {
+  const auto read = guests.definitions(domain, true);
+  if (!read.ok() || !read.value().live || !read.value().live->agent_connected) return false;
+  virDomainAgentSetResponseTimeout(domain, static_cast<int>(deadline.count()), 0);
+  return true;
+}
+
+/// The verb's effect was there already, or came from elsewhere while we asked.
+Status unless(bool holds, std::string_view attempt) {
+  Error error = last_error(attempt);  // before asking anything else
+  if (holds) return {};
+  return error;
+}
+
+Result<DomainState> running_state(virDomainPtr domain) {
+  const auto state = TRY(state_of(domain));
+  if (guest_state(state) != GuestState::Running) return wrong_state(domain, state);
+  return state;
+}
+
+}  // namespace
+
+Result<Domain> find_domain(virConnectPtr connect, std::string_view uid) {
+  const std::string text(uid);
+  if (!is_uuid(uid)) return Error(Code::NotFound, "GUEST_NOT_FOUND", "no guest '" + text + "'");
+  Domain domain(virDomainLookupByUUIDString(connect, text.c_str()));
+  if (!domain) return last_error("finding guest " + text);
+  return domain;
+}
+
+Status start_guest(virDomainPtr domain, WallTime now) {
+  const auto state = TRY(state_of(domain));
+  switch (guest_state(state)) {
+    case GuestState::Running: return {};
+    case GuestState::Paused: return wrong_state(domain, state);
+    case GuestState::Crashed:
+      if (is_active(state)) virDomainDestroy(domain);  // kept by its hypervisor for a look
+      break;
+    case GuestState::Stopped: break;
+  }
+  if (virDomainCreate(domain) < 0)
+    return unless(virDomainIsActive(domain) == 1, "starting the guest");
+  note_start(domain, now);
+  return {};
+}
+
+Status shut_down_guest(virDomainPtr domain, Guests& guests, std::chrono::seconds agent_deadline) {
+  const auto state = TRY(state_of(domain));
+  if (!is_active(state)) return {};
+  TRY(running_state(domain));
+  if (agent_answers(domain, guests, agent_deadline) &&
+      virDomainShutdownFlags(domain, VIR_DOMAIN_SHUTDOWN_GUEST_AGENT) == 0)
+    return {};
+  if (virDomainShutdown(domain) < 0)
+    return unless(virDomainIsActive(domain) == 0, "asking the guest to shut down");
+  return {};
+}
+
+Status reboot_guest(virDomainPtr domain, Guests& guests, std::chrono::seconds agent_deadline) {
+  TRY(running_state(domain));
+  if (agent_answers(domain, guests, agent_deadline) &&
+      virDomainReboot(domain, VIR_DOMAIN_REBOOT_GUEST_AGENT) == 0)
+    return {};
+  if (virDomainReboot(domain, 0) < 0) return last_error("asking the guest to reboot");
+  return {};
+}
+
+Status power_off_guest(virDomainPtr domain) {
+  const auto state = TRY(state_of(domain));
+  if (!is_active(state)) return {};
+  if (virDomainDestroy(domain) < 0)
+    return unless(virDomainIsActive(domain) == 0, "powering off the guest");
+  return {};
+}
+
+Status reset_guest(virDomainPtr domain) {
+  TRY(running_state(domain));
+  if (virDomainReset(domain, 0) < 0) return last_error("resetting the guest");
+  return {};
+}
+
+Status pause_guest(virDomainPtr domain) {
+  const auto state = TRY(state_of(domain));
+  if (guest_state(state) == GuestState::Paused) return {};
+  TRY(running_state(domain));
+  if (virDomainSuspend(domain) < 0) return last_error("pausing the guest");
+  return {};
+}
+
+Status resume_guest(virDomainPtr domain) {
+  const auto state = TRY(state_of(domain));
+  if (guest_state(state) == GuestState::Running) return {};
+  if (!is_active(state)) return wrong_state(domain, state);
+  if (virDomainResume(domain) < 0) return last_error("resuming the guest");
+  return {};
+}
+
+Result<std::string> console_path_of(virDomainPtr domain, Guests& guests) {
+  const auto state = TRY(state_of(domain));
+  if (!is_active(state)) return wrong_state(domain, state);
+  const auto read = TRY(guests.definitions(domain, true));
+  if (!read.live || read.live->serial_path.empty())
+    return Error(Code::Unimplemented, "NOT_SUPPORTED",
+                 "guest '" + name_of(domain) + "' has no serial port we can open");
+  return read.live->serial_path;
+}
+
+Status save_guest(virDomainPtr domain, const std::string& path) {
+  const auto state = TRY(state_of(domain));
+  if (!is_active(state)) {
+    // A repeat of a save whose answer was lost finds the guest off and its file complete.
+    const Text saved(virDomainSaveImageGetXMLDesc(virDomainGetConnect(domain), path.c_str(), 0));
+    if (saved && std::string_view(saved.get()).find(uid_of(domain)) != std::string_view::npos)
+      return {};
+    return wrong_state(domain, state);
+  }
+  if (virDomainSave(domain, path.c_str()) < 0) return last_error("saving the guest");
+  return {};
+}
+
+Status restore_guest(virDomainPtr domain, const std::string& path, WallTime now) {
+  const auto state = TRY(state_of(domain));
+  if (guest_state(state) == GuestState::Running) return {};
+  if (is_active(state)) return wrong_state(domain, state);
+  const auto connect = virDomainGetConnect(domain);
+  const Text saved(virDomainSaveImageGetXMLDesc(connect, path.c_str(), 0));
+  if (saved && std::string_view(saved.get()).find(uid_of(domain)) == std::string_view::npos)
+    return Error(Code::InvalidArgument, "SAVED_STATE_NOT_FOUND",
+                 "'" + path + "' holds the state of another guest");
+  if (virDomainRestore(connect, path.c_str()) < 0) return last_error("restoring the guest");
+  note_start(domain, now);
+  return {};
+}
+
+Status undefine_guest(virDomainPtr domain, Guests& guests) {
+  const auto state = TRY(state_of(domain));
+  if (is_active(state)) return wrong_state(domain, state);  // libvirt would make it transient
+  const auto read = TRY(guests.definitions(domain, false));
+  // Flags only for what is there: drivers refuse those they do not know.
+  unsigned flags = 0;
+  if (virDomainHasManagedSaveImage(domain, 0) == 1) flags |= VIR_DOMAIN_UNDEFINE_MANAGED_SAVE;
+  if (virDomainSnapshotNum(domain, 0) > 0) flags |= VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA;
+  if (virDomainListAllCheckpoints(domain, nullptr, 0) > 0)
+    flags |= VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA;
+  if (read.config.has_nvram) flags |= VIR_DOMAIN_UNDEFINE_NVRAM;
+  if (read.config.has_tpm) flags |= VIR_DOMAIN_UNDEFINE_TPM;
+  if (virDomainUndefineFlags(domain, flags) == 0) return {};
+  if (flags == 0 && last_error_is_unsupported() && virDomainUndefine(domain) == 0) return {};
+  Error error = last_error("removing the guest");
+  if (error.reason() == "GUEST_NOT_FOUND") return {};
+  return error;
+}
+
+}  // namespace reeve::agent::libvirt
