@@ -1,0 +1,175 @@
+#include "tests/contract/driver_worlds.h"
+
+#include <algorithm>
+#include <fstream>
+#include <thread>
+
+#include <catch2/catch.hpp>
+
+#include "agent/driver/libvirt/driver.h"
+#include "agent/driver/sim/driver.h"
+#include "base/file.h"
+#include "base/sim_loop.h"
+#include "base/subprocess.h"
+#include "base/uuid.h"
+#include "tests/support/guest_files.h"
+#include "tests/support/libvirtd.h"
+
+namespace reeve::test {
+
+using namespace reeve::agent;
+using namespace std::chrono_literals;
+
+namespace {
+
+bool poll_until(const std::function<bool()>& holds) {
+  const auto end = std::chrono::steady_clock::now() + 60s;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(20ms);
+  }
+  return true;
+}
+
+class SimBed final : public DriverWorld {
+ public:
+  Driver& driver() override { return *driver_; }
+  bool restart_driver() override {
+    driver_.reset();
+    driver_ = std::make_unique<SimDriver>(hypervisor_);
+    return true;
+  }
+  void furnish(GuestDefinition& /*guest*/) override {}
+  bool eventually(const std::function<bool()>& holds) override {
+    return world_.run_until(holds, 60s);
+  }
+
+ private:
+  SimWorld world_{1};
+  SimLoop machine_{world_};
+  SimHypervisor hypervisor_{machine_, world_.random()};
+  std::unique_ptr<SimDriver> driver_ = std::make_unique<SimDriver>(hypervisor_);
+};
+
+/// What both libvirt worlds share.
+class LibvirtBed : public DriverWorld {
+ public:
+  explicit LibvirtBed(std::string uri) : uri_(std::move(uri)) { connect(); }
+  Driver& driver() override { return *driver_; }
+  bool eventually(const std::function<bool()>& holds) override { return poll_until(holds); }
+
+ protected:
+  void connect() {
+    driver_.reset();
+    driver_ = std::move(libvirt::LibvirtDriver::create(
+                            {.uri = uri_, .confine = false, .first_attempt = 30s},
+                            RealClock::instance(), SystemRandom::instance()))
+                  .value();
+    INFO(driver_->facts().description);
+    REQUIRE(driver_->facts().available);
+  }
+
+ private:
+  const std::string uri_;
+  std::unique_ptr<Driver> driver_;
+};
+
+std::string empty_world(const TempDir& dir) {
+  const auto path = dir / "node.xml";
+  std::ofstream(path)
+      << "<node><cpu><mhz>2000</mhz><model>x</model></cpu><memory>4194304</memory></node>";
+  return "test://" + path.string();
+}
+
+class LibvirtTestBed final : private TempDir, public LibvirtBed {
+ public:
+  LibvirtTestBed() : LibvirtBed(empty_world(*this)) {}
+  bool restart_driver() override { return false; }  // the world ends with its connection
+  void furnish(GuestDefinition& /*guest*/) override {}
+};
+
+class LibvirtQemuBed final : private Libvirtd, public LibvirtBed {
+ public:
+  LibvirtQemuBed() : LibvirtBed(uri()) {}
+  bool restart_driver() override {
+    connect();
+    return true;
+  }
+  void furnish(GuestDefinition& guest) override {
+    const auto disk = guest.run_dir + "/disk0.raw";
+    std::ofstream(disk) << std::string(1u << 20, '\0');
+    guest.disks = {{.id = "disk0", .path = disk, .format = DiskFormat::Raw}};
+    guest.nics = {{.id = "nic0", .mac = "52:54:00:00:00:01"}};
+    const auto files = quick_guest();
+    guest.kernel_path = files.kernel;
+    guest.initrd_path = files.initramfs;
+    guest.command_line = "console=ttyS0 quiet panic=-1 reeve.net=none";
+  }
+  void wait_until_up(const GuestDefinition& guest) override {
+    const auto log = guest.run_dir + "/serial.log";
+    const bool up = poll_until([&] {
+      const auto text = read_file(log);
+      return text.ok() && text.value().find("REEVE-GUEST UP") != std::string::npos;
+    });
+    REQUIRE(up);
+  }
+};
+
+}  // namespace
+
+GuestDefinition DriverWorld::guest(const std::string& name) {
+  GuestDefinition guest{
+      .uid = new_uuid(random_), .display_name = name, .cpus = 1, .memory_mib = 128};
+  guest.run_dir = dir_ / guest.uid.substr(0, 8);
+  REQUIRE(make_dirs(guest.run_dir).ok());
+  furnish(guest);
+  return guest;
+}
+
+bool DriverWorld::can(const std::string& capability) {
+  const auto facts = driver().facts();
+  return std::find(facts.capabilities.begin(), facts.capabilities.end(), capability) !=
+         facts.capabilities.end();
+}
+
+GuestState DriverWorld::state(const std::string& uid) {
+  const auto seen = driver().get(uid);
+  INFO((seen.ok() ? "" : seen.error().message()));
+  REQUIRE(seen.ok());
+  return seen.value().state;
+}
+
+bool DriverWorld::becomes(const std::string& uid, GuestState wanted) {
+  return eventually([&] { return state(uid) == wanted; });
+}
+
+std::function<void(std::string)> Heard::listener() {
+  return [this](std::string uid) {
+    std::scoped_lock lock(mutex_);
+    uids_.push_back(std::move(uid));
+  };
+}
+bool Heard::has(const std::string& uid) const {
+  std::scoped_lock lock(mutex_);
+  return std::find(uids_.begin(), uids_.end(), uid) != uids_.end();
+}
+std::vector<std::string> Heard::all() const {
+  std::scoped_lock lock(mutex_);
+  return uids_;
+}
+void Heard::clear() {
+  std::scoped_lock lock(mutex_);
+  uids_.clear();
+}
+
+std::unique_ptr<DriverWorld> SimWorldOfDrivers::make() {
+  return std::make_unique<SimBed>();
+}
+std::unique_ptr<DriverWorld> LibvirtTestWorld::make() {
+  return std::make_unique<LibvirtTestBed>();
+}
+std::unique_ptr<DriverWorld> LibvirtQemuWorld::make() {
+  return std::make_unique<LibvirtQemuBed>();
+}
+
+}  // namespace reeve::test

@@ -1,0 +1,77 @@
+// tests/contract/driver_worlds.h - the hypervisors that the driver contract runs over.
+//
+// A world is one hypervisor made for one test case, and all the suite needs to know about it. To
+// add a driver: write its world, add it to REEVE_DRIVER_WORLDS.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "agent/driver/driver.h"
+#include "base/random.h"
+#include "tests/support/temp_dir.h"
+
+namespace reeve::test {
+
+class DriverWorld {
+ public:
+  virtual ~DriverWorld() = default;
+  virtual agent::Driver& driver() = 0;
+  /// Destroys the driver and makes it anew, as an agent's restart does. False where guests cannot
+  /// outlive their driver.
+  virtual bool restart_driver() = 0;
+  /// Adjusts a definition to what this hypervisor can run (disks, kernel); everything else is as
+  /// given.
+  virtual void furnish(agent::GuestDefinition& guest) = 0;
+  /// A running guest that answers the power button: returns once it would.
+  virtual void wait_until_up(const agent::GuestDefinition& /*guest*/) {}
+  /// Lets time pass until `holds`, at most about a minute of it.
+  virtual bool eventually(const std::function<bool()>& holds) = 0;
+
+  /// A definition that runs here. `name` must be unique in the test.
+  agent::GuestDefinition guest(const std::string& name);
+  bool can(const std::string& capability);
+  agent::GuestState state(const std::string& uid);
+  bool becomes(const std::string& uid, agent::GuestState wanted);
+  const TempDir& dir() const { return dir_; }
+
+ private:
+  SeededRandom random_{42};
+  TempDir dir_;
+};
+
+/// Collects what a driver's watch() says, from any thread.
+class Heard {
+ public:
+  std::function<void(std::string)> listener();
+  bool has(const std::string& uid) const;
+  std::vector<std::string> all() const;
+  void clear();
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::string> uids_;
+};
+
+struct SimWorldOfDrivers {
+  static constexpr const char* kName = "sim";
+  static std::unique_ptr<DriverWorld> make();
+};
+/// libvirt's own test driver, a private world per connection.
+struct LibvirtTestWorld {
+  static constexpr const char* kName = "libvirt test";
+  static std::unique_ptr<DriverWorld> make();
+};
+/// QEMU (software emulation) in a private libvirtd.
+struct LibvirtQemuWorld {
+  static constexpr const char* kName = "libvirt QEMU";
+  static std::unique_ptr<DriverWorld> make();
+};
+
+#define REEVE_DRIVER_WORLDS \
+  reeve::test::SimWorldOfDrivers, reeve::test::LibvirtTestWorld, reeve::test::LibvirtQemuWorld
+
+}  // namespace reeve::test

@@ -1,0 +1,16 @@
+// tests/support/guest_files.h - the quick guest of tools/guest, for tests that boot a real Linux.
+#pragma once
+
+#include <string>
+
+namespace reeve::test {
+
+struct GuestFiles {
+  std::string kernel{};     ///< uncompressed, enters through PVH
+  std::string initramfs{};  ///< says "REEVE-GUEST UP" on ttyS0, answers the power button
+};
+
+/// Prepares it on the first call (a download of one Debian package), then finds it in the cache.
+GuestFiles quick_guest();
+
+}  // namespace reeve::test
