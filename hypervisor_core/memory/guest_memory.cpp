@@ -100,6 +100,14 @@ bool GuestMemory::fill(Gpa address, std::uint64_t length, std::byte value) {
   return true;
 }
 
+Status GuestMemory::discard() {
+  if (fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                static_cast<off_t>(size_bytes_)) != 0)
+    return unavailable("discarding guest memory");
+  for (const auto& region : regions_) mark_dirty(region.range.base, region.range.size);
+  return {};
+}
+
 void GuestMemory::track_dirty(bool on) {
   if (on) {
     for (std::size_t i = 0; i < regions_.size(); ++i) {

@@ -75,6 +75,9 @@ class GuestMemory {
   /// Copies into RAM and marks it dirty; false and nothing written when the range is not RAM.
   [[nodiscard]] bool write(Gpa address, std::span<const std::byte> bytes);
   [[nodiscard]] bool fill(Gpa address, std::uint64_t length, std::byte value);
+  /// All of RAM reads as zeroes again and its pages go back to the host. Only while nothing uses
+  /// it.
+  Status discard();
   bool contains(Gpa address, std::uint64_t length) const {
     return find(address, length) != nullptr;
   }

@@ -1,0 +1,153 @@
+#include "hypervisor_core/vm/board.h"
+
+#include <algorithm>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "base/file.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "hypervisor_core/boot/acpi/tables.h"
+#include "hypervisor_core/boot/low_memory.h"
+#include "hypervisor_core/boot/smbios.h"
+#include "hypervisor_core/cpu/boot_state.h"
+#include "hypervisor_core/cpu/cpuid.h"
+
+namespace reeve::core {
+namespace {
+
+constexpr std::uint64_t kSerialPort = 0x3f8, kRtcPort = 0x70, kKeyboardPort = 0x60;
+constexpr std::uint32_t kSerialInterrupt = 4;
+
+Result<std::unique_ptr<boot::ByteSource>> open_image(const std::string& path) {
+  auto fd = TRY(open_file(path, O_RDONLY));
+  const std::uint64_t size = TRY(file_size(path));
+  return std::unique_ptr<boot::ByteSource>(std::make_unique<boot::FileSource>(std::move(fd), size));
+}
+
+PageBacking backing_of(v1::PageBacking backing) {
+  switch (backing) {
+    case v1::PAGE_BACKING_TRANSPARENT: return PageBacking::Transparent;
+    case v1::PAGE_BACKING_RESERVED: return PageBacking::Reserved;
+    default: return PageBacking::Small;
+  }
+}
+
+std::array<std::uint8_t, 16> uuid_bytes(const std::string& text) {
+  std::array<std::uint8_t, 16> out{};
+  std::string digits = text;
+  std::erase(digits, '-');
+  const auto bytes = from_hex(digits);
+  if (bytes.ok() && bytes.value().size() == out.size())
+    std::transform(bytes.value().begin(), bytes.value().end(), out.begin(),
+                   [](std::byte b) { return std::to_integer<std::uint8_t>(b); });
+  return out;
+}
+
+}  // namespace
+
+/// A pin of the interrupt controllers; calls the accelerator only when the level changes.
+class Board::Line final : public InterruptLine {
+ public:
+  Line(accel::Partition& partition, std::uint32_t number)
+      : partition_(partition), number_(number) {}
+  void set_level(bool high) override {
+    if (high_.exchange(high, std::memory_order_relaxed) != high) partition_.set_irq(number_, high);
+  }
+
+ private:
+  accel::Partition& partition_;
+  const std::uint32_t number_;
+  std::atomic<bool> high_{false};
+};
+
+Board::Board(const v1::MachineConfig& config, const BoardWorld& world)
+    : config_(config),
+      world_(world),
+      reset_control_(world.events),
+      pvpanic_(world.events),
+      debug_exit_(world.events) {}
+
+Board::~Board() = default;
+
+Result<std::unique_ptr<Board>> Board::create(const v1::MachineConfig& config,
+                                             const BoardWorld& world) {
+  std::unique_ptr<Board> board(new Board(config, world));
+  TRY(board->open_images());
+  board->cpuid_ = TRY(world.accelerator.supported_cpuid());
+  TRY(board->make_memory());
+  TRY(board->make_chipset());
+  SystemRandom::instance().fill(board->generation_id_);
+  return board;
+}
+
+Status Board::open_images() {
+  kernel_ = TRY(open_image(config_.kernel_path()));
+  if (!config_.initrd_path().empty()) initrd_ = TRY(open_image(config_.initrd_path()));
+  return {};
+}
+
+Status Board::make_memory() {
+  memory_ = TRY(GuestMemory::create(ram_layout(config_.memory_mib() * kMiB),
+                                    backing_of(config_.page_backing())));
+  partition_ = TRY(world_.accelerator.create_partition());
+  std::uint32_t slot = 0;
+  for (const auto& region : memory_->regions()) {
+    TRY(partition_->set_memory({.id = slot,
+                                .address = region.range.base,
+                                .size = region.range.size,
+                                .host = region.host}));
+    ++slot;
+  }
+  return {};
+}
+
+Status Board::make_chipset() {
+  serial_line_ = std::make_unique<Line>(*partition_, kSerialInterrupt);
+  acpi_line_ = std::make_unique<Line>(*partition_, AcpiPorts::kInterrupt);
+  serial_ = std::make_unique<Serial16550>(*serial_line_, world_.console);
+  rtc_ = std::make_unique<CmosRtc>(world_.clock, memory_->size_bytes());
+  keyboard_ = std::make_unique<I8042>(world_.events);
+  acpi_ = std::make_unique<AcpiHardware>(*acpi_line_, world_.events, world_.clock);
+  TRY(ports_.attach(kSerialPort, Serial16550::kRegisters, *serial_));
+  TRY(ports_.attach(kRtcPort, CmosRtc::kPorts, *rtc_));
+  // Port 0x61 between the two registers is the accelerator's (PIT channel 2).
+  TRY(ports_.attach(kKeyboardPort, I8042::kPorts, *keyboard_));
+  TRY(ports_.attach(AcpiPorts::kBase, AcpiPorts::kSize, *acpi_));
+  TRY(ports_.attach(ResetControl::kPort, 1, reset_control_));
+  TRY(ports_.attach(Pvpanic::kPort, 1, pvpanic_));
+  if (config_.debug_exit()) TRY(ports_.attach(DebugExit::kPort, DebugExit::kPorts, debug_exit_));
+  return {};
+}
+
+Result<std::unique_ptr<accel::Vcpu>> Board::make_vcpu(std::uint32_t id) {
+  auto vcpu = TRY(partition_->create_vcpu(id));
+  TRY(vcpu->set_cpuid(cpu::shape_cpuid(cpuid_, id, config_.vcpus())));
+  TRY(vcpu->set_msrs(cpu::initial_msrs()));
+  TRY(vcpu->prepare_local_apic());
+  return vcpu;
+}
+
+Result<boot::Entry> Board::load_kernel() {
+  TRY(boot::write_acpi_tables(*memory_, {.vcpus = config_.vcpus(),
+                                         .pci_window64 = pci_window64(memory_->size_bytes()),
+                                         .has_debug_exit = config_.debug_exit()}));
+  TRY(boot::write_smbios(*memory_,
+                         {.uuid = uuid_bytes(config_.uuid()), .serial = config_.system_serial()}));
+  if (!memory_->write(boot::kGenerationId, generation_id_))
+    return Error{Code::ResourceExhausted, "GUEST_MEMORY_TOO_SMALL",
+                 "no room for the generation id"};
+  return boot::load_image(
+      *memory_,
+      {.kernel = *kernel_, .initrd = initrd_.get(), .command_line = config_.command_line()});
+}
+
+Status Board::reset() {
+  serial_->reset();
+  keyboard_->reset();
+  acpi_->reset();
+  return memory_->discard();
+}
+
+}  // namespace reeve::core

@@ -1,0 +1,92 @@
+// hypervisor_core/vm/board.h - the machine's parts, put together; knows nothing of running or
+// stopping.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "hypervisor_core/accel/accelerator.h"
+#include "hypervisor_core/boot/loader.h"
+#include "hypervisor_core/bus/bus.h"
+#include "hypervisor_core/chipset/acpi_hardware.h"
+#include "hypervisor_core/chipset/cmos_rtc.h"
+#include "hypervisor_core/chipset/exit_ports.h"
+#include "hypervisor_core/chipset/i8042.h"
+#include "hypervisor_core/chipset/serial_16550.h"
+#include "hypervisor_core/memory/guest_memory.h"
+#include "reeve/core/v1/machine.pb.h"
+
+namespace reeve::core {
+
+/// What the board is connected to; all outlive it.
+struct BoardWorld {
+  accel::Accelerator& accelerator;
+  MachineEvents& events;
+  ByteSink& console;
+  const Clock& clock;
+};
+
+class Board final : public accel::ExitHandler {
+ public:
+  /// Memory, interrupt controllers, devices and buses. `config` has passed check_config().
+  static Result<std::unique_ptr<Board>> create(const v1::MachineConfig& config,
+                                               const BoardWorld& world);
+  ~Board() override;
+  Board(const Board&) = delete;
+  Board& operator=(const Board&) = delete;
+
+  /// vCPU `id` with its CPUID and firmware state, not started. Call once for each.
+  Result<std::unique_ptr<accel::Vcpu>> make_vcpu(std::uint32_t id);
+  /// Writes tables and the kernel into memory. Only while no vCPU runs.
+  Result<boot::Entry> load_kernel();
+  /// Devices and memory as after power-on. Only while no vCPU runs.
+  Status reset();
+
+  GuestMemory& memory() { return *memory_; }
+  accel::Partition& partition() { return *partition_; }
+  Serial16550& serial() { return *serial_; }
+  AcpiHardware& acpi() { return *acpi_; }
+  CmosRtc& rtc() { return *rtc_; }
+  I8042& keyboard() { return *keyboard_; }
+
+  void port_read(std::uint16_t port, std::span<std::byte> out) override { ports_.read(port, out); }
+  void port_write(std::uint16_t port, std::span<const std::byte> value) override {
+    ports_.write(port, value);
+  }
+  void mmio_read(Gpa address, std::span<std::byte> out) override { mmio_.read(address, out); }
+  void mmio_write(Gpa address, std::span<const std::byte> value) override {
+    mmio_.write(address, value);
+  }
+
+ private:
+  class Line;
+  Board(const v1::MachineConfig& config, const BoardWorld& world);
+  Status make_memory();
+  Status make_chipset();
+  Status open_images();
+
+  const v1::MachineConfig& config_;  // owned by the Vm
+  const BoardWorld world_;
+  std::vector<accel::CpuidLeaf> cpuid_;
+  std::unique_ptr<boot::ByteSource> kernel_, initrd_;
+
+  // In the order of construction: what is below may use what is above.
+  std::unique_ptr<GuestMemory> memory_;
+  std::unique_ptr<accel::Partition> partition_;
+  Bus ports_, mmio_;
+  std::unique_ptr<Line> serial_line_, acpi_line_;
+  std::unique_ptr<Serial16550> serial_;
+  std::unique_ptr<CmosRtc> rtc_;
+  std::unique_ptr<I8042> keyboard_;
+  std::unique_ptr<AcpiHardware> acpi_;
+  ResetControl reset_control_;
+  Pvpanic pvpanic_;
+  DebugExit debug_exit_;
+  std::array<std::byte, 16> generation_id_{};
+};
+
+}  // namespace reeve::core

@@ -1,0 +1,90 @@
+#include "hypervisor_core/vm/vcpu_thread.h"
+
+#include <string>
+#include <utility>
+
+#include <pthread.h>
+#include <time.h>
+
+namespace reeve::core {
+
+VcpuThread::VcpuThread(std::unique_ptr<accel::Vcpu> vcpu, accel::ExitHandler& handler, Hooks hooks)
+    : vcpu_(std::move(vcpu)), handler_(handler), hooks_(std::move(hooks)) {
+  thread_ = std::thread([this] { work(); });
+  pthread_setname_np(thread_.native_handle(), ("vcpu-" + std::to_string(vcpu_->id())).c_str());
+  clockid_t clock = 0;
+  if (pthread_getcpuclockid(thread_.native_handle(), &clock) == 0) clock_id_ = clock;
+}
+
+VcpuThread::~VcpuThread() {
+  {
+    Lock lock(mutex_);
+    wish_ = Wish::End;
+  }
+  changed_.notify_all();
+  vcpu_->kick();
+  thread_.join();
+}
+
+void VcpuThread::run() {
+  {
+    Lock lock(mutex_);
+    if (wish_ == Wish::End) return;
+    wish_ = Wish::Run;
+    parked_ = false;
+  }
+  changed_.notify_all();
+}
+
+void VcpuThread::request_park() {
+  {
+    Lock lock(mutex_);
+    if (wish_ != Wish::Run) return;
+    wish_ = Wish::Park;
+  }
+  vcpu_->kick();
+}
+
+void VcpuThread::wait_parked() {
+  Lock lock(mutex_);
+  while (!parked_) changed_.wait(lock);
+}
+
+bool VcpuThread::wait_for_work() {
+  Lock lock(mutex_);
+  while (wish_ != Wish::Run) {
+    parked_ = true;
+    changed_.notify_all();
+    if (wish_ == Wish::End) return false;
+    changed_.wait(lock);
+  }
+  return true;
+}
+
+void VcpuThread::work() {
+  if (hooks_.prepare) {
+    const auto prepared = hooks_.prepare();
+    if (!prepared.ok()) {
+      hooks_.on_exit(vcpu_->id(), {.kind = accel::ExitKind::InternalError});
+      request_park();
+      while (wait_for_work()) request_park();
+      return;
+    }
+  }
+  while (wait_for_work()) {
+    const accel::Exit exit = vcpu_->run(handler_);
+    if (exit.kind == accel::ExitKind::Kicked) continue;
+    request_park();
+    hooks_.on_exit(vcpu_->id(), exit);
+  }
+}
+
+std::uint64_t VcpuThread::cpu_time_us() const {
+  timespec time{};
+  const int clock = clock_id_;
+  if (clock == -1 || clock_gettime(clock, &time) != 0) return 0;
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 +
+         static_cast<std::uint64_t>(time.tv_nsec) / 1000;
+}
+
+}  // namespace reeve::core

@@ -1,0 +1,304 @@
+#include "hypervisor_core/vm/vm.h"
+
+#include <chrono>
+
+#include <pthread.h>
+
+#include "hypervisor_core/cpu/boot_state.h"
+#include "hypervisor_core/vm/config.h"
+#include "hypervisor_core/vm/register_dump.h"
+
+namespace reeve::core {
+namespace {
+
+constexpr std::size_t kMaxWaitingEvents = 64;
+
+v1::ExitReport report_of(v1::ExitReport::Kind kind, std::string message) {
+  v1::ExitReport report;
+  report.set_kind(kind);
+  report.set_message(std::move(message));
+  return report;
+}
+
+v1::ExitReport::Kind kind_of(accel::ExitKind kind) {
+  switch (kind) {
+    case accel::ExitKind::Shutdown: return v1::ExitReport::KIND_TRIPLE_FAULT;
+    case accel::ExitKind::EmulationFailure: return v1::ExitReport::KIND_EMULATION_FAILURE;
+    default: return v1::ExitReport::KIND_DEVICE_ERROR;
+  }
+}
+
+}  // namespace
+
+Vm::Vm(v1::MachineConfig config, accel::Accelerator& accelerator, VmOptions options,
+       const Clock& clock)
+    : config_(std::move(config)),
+      accelerator_(accelerator),
+      options_(std::move(options)),
+      clock_(clock) {}
+
+Result<std::unique_ptr<Vm>> Vm::create(v1::MachineConfig config, accel::Accelerator& accelerator,
+                                       VmOptions options, const Clock& clock) {
+  TRY(check_config(config));
+  std::unique_ptr<Vm> vm(new Vm(std::move(config), accelerator, std::move(options), clock));
+  TRY(vm->build());
+  return vm;
+}
+
+Vm::~Vm() {
+  stop();
+  {
+    Lock lock(events_mutex_);
+    quitting_ = true;
+  }
+  events_changed_.notify_all();
+  if (event_thread_.joinable()) event_thread_.join();
+  vcpus_.clear();
+}
+
+Status Vm::build() {
+  Lock lock(verbs_);
+  board_ = TRY(Board::create(
+      config_,
+      {.accelerator = accelerator_, .events = *this, .console = console_, .clock = clock_}));
+  for (std::uint32_t id = 0; id < config_.vcpus(); ++id) {
+    auto vcpu = TRY(board_->make_vcpu(id));
+    power_on_.push_back(TRY(vcpu->state()));
+    vcpus_.push_back(std::make_unique<VcpuThread>(
+        std::move(vcpu), *board_,
+        VcpuThread::Hooks{.on_exit = [this](std::uint32_t at,
+                                            const accel::Exit& exit) { vcpu_stopped(at, exit); },
+                          .prepare = options_.prepare_vcpu_thread}));
+  }
+  power_on_interrupts_ = TRY(board_->partition().interrupt_state());
+  TRY(boot());
+  event_thread_ = std::thread([this] { serve_events(); });
+  pthread_setname_np(event_thread_.native_handle(), "vm-events");
+  return {};
+}
+
+Status Vm::boot() {
+  const auto entry = TRY(board_->load_kernel());
+  boot_format_ = boot::image_format_name(entry.format);
+  return cpu::enter_image(vcpus_[0]->vcpu(), board_->memory(), entry);
+}
+
+Status Vm::require_alive() const {
+  if (state() != State::Ended) return {};
+  return Error{Code::FailedPrecondition, "VM_ENDED", "the machine has ended"};
+}
+
+Status Vm::start() {
+  {
+    Lock lock(verbs_);
+    TRY(require_alive());
+    if (state() != State::Created) return {};
+    go();
+  }
+  changed();
+  return {};
+}
+
+Status Vm::pause() {
+  {
+    Lock lock(verbs_);
+    TRY(require_alive());
+    if (state() != State::Running) return {};
+    halt();
+    state_ = State::Paused;
+  }
+  changed();
+  return {};
+}
+
+Status Vm::resume() {
+  {
+    Lock lock(verbs_);
+    TRY(require_alive());
+    if (state() != State::Paused) return {};
+    for (auto& vcpu : vcpus_) vcpu->vcpu().note_pause();
+    go();
+  }
+  changed();
+  return {};
+}
+
+Status Vm::reset() {
+  {
+    Lock lock(verbs_);
+    TRY(require_alive());
+    if (state() == State::Created) return {};
+    const bool was_running = state() == State::Running;
+    halt();
+    TRY(restart());
+    if (was_running) go();
+  }
+  changed();
+  return {};
+}
+
+Status Vm::press_power_button() {
+  TRY(require_alive());
+  board_->acpi().press_power_button();
+  return {};
+}
+
+void Vm::stop() {
+  Lock lock(verbs_);
+  if (state() == State::Ended || board_ == nullptr) return;
+  end(report_of(v1::ExitReport::KIND_KILLED, "stopped from outside"));
+}
+
+void Vm::halt() {
+  for (auto& vcpu : vcpus_) vcpu->request_park();
+  for (auto& vcpu : vcpus_) vcpu->wait_parked();
+}
+
+void Vm::go() {
+  state_ = State::Running;
+  for (auto& vcpu : vcpus_) vcpu->run();
+}
+
+Status Vm::restart() {
+  TRY(board_->reset());
+  TRY(board_->partition().set_interrupt_state(power_on_interrupts_));
+  for (std::size_t i = 0; i < vcpus_.size(); ++i) TRY(vcpus_[i]->vcpu().set_state(power_on_[i]));
+  TRY(boot());
+  guest_panicked_ = false;
+  ++resets_;
+  return {};
+}
+
+void Vm::end(v1::ExitReport report) {
+  halt();
+  {
+    Lock lock(exit_mutex_);
+    exit_ = std::move(report);
+    state_ = State::Ended;
+  }
+  ended_.notify_all();
+  changed();
+}
+
+void Vm::raise(MachineEvent event, std::uint32_t value) {
+  // The guest must not execute much after asking for its end. A panic report lets it go on.
+  if (event != MachineEvent::Panicked && event != MachineEvent::CrashLoaded)
+    for (auto& vcpu : vcpus_) vcpu->request_park();
+  post({.event = event, .value = value});
+}
+
+void Vm::vcpu_stopped(std::uint32_t vcpu, const accel::Exit& exit) {
+  post({.vcpu = vcpu, .exit = exit});
+}
+
+void Vm::post(Occurrence occurrence) {
+  {
+    Lock lock(events_mutex_);
+    if (events_.size() >= kMaxWaitingEvents) return;  // a guest that floods has been heard already
+    events_.push_back(occurrence);
+  }
+  events_changed_.notify_all();
+}
+
+void Vm::serve_events() {
+  for (;;) {
+    Occurrence next;
+    {
+      Lock lock(events_mutex_);
+      while (events_.empty() && !quitting_) events_changed_.wait(lock);
+      if (quitting_) return;
+      next = events_.front();
+      events_.pop_front();
+    }
+    {
+      Lock lock(verbs_);
+      if (state() != State::Ended) act_on(next);
+    }
+    changed();
+  }
+}
+
+void Vm::act_on(const Occurrence& occurrence) {
+  if (occurrence.event) return act_on_event(*occurrence.event, occurrence.value);
+  halt();
+  const auto& exit = occurrence.exit;
+  auto report = report_of(kind_of(exit.kind), std::string(accel::exit_kind_name(exit.kind)) +
+                                                  " on vCPU " + std::to_string(occurrence.vcpu));
+  report.set_vcpu(occurrence.vcpu);
+  report.set_code(exit.detail);
+  report.set_instruction(exit.instruction.data(), exit.instruction_length);
+  report.set_registers(describe_registers(occurrence.vcpu));
+  end(std::move(report));
+}
+
+void Vm::act_on_event(MachineEvent event, std::uint32_t value) {
+  switch (event) {
+    case MachineEvent::Panicked:
+    case MachineEvent::CrashLoaded: guest_panicked_ = true; return;
+    case MachineEvent::PowerOff:
+      return end(report_of(v1::ExitReport::KIND_GUEST_POWER_OFF, "the guest powered off"));
+    case MachineEvent::DebugExit: {
+      auto report = report_of(v1::ExitReport::KIND_DEBUG_EXIT, "debug exit by the guest");
+      report.set_code(value);
+      return end(std::move(report));
+    }
+    case MachineEvent::Reset: break;
+  }
+  if (config_.on_reset() == v1::ON_RESET_STOP)
+    return end(report_of(v1::ExitReport::KIND_GUEST_RESET, "the guest reset"));
+  const bool was_running = state() == State::Running;
+  halt();
+  const auto restarted = restart();
+  if (!restarted.ok())
+    return end(report_of(v1::ExitReport::KIND_DEVICE_ERROR,
+                         "reset failed: " + restarted.error().message()));
+  if (was_running) go();
+}
+
+std::string Vm::describe_registers(std::uint32_t vcpu) {
+  const auto general = vcpus_[vcpu]->vcpu().general_registers();
+  const auto system = vcpus_[vcpu]->vcpu().system_registers();
+  if (!general.ok() || !system.ok()) return "";
+  return register_dump(general.value(), system.value());
+}
+
+std::optional<v1::ExitReport> Vm::exit() const {
+  Lock lock(exit_mutex_);
+  return exit_;
+}
+
+bool Vm::wait_until_ended(std::chrono::milliseconds timeout) const {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  Lock lock(exit_mutex_);
+  while (!exit_) {
+    const auto left = deadline - std::chrono::steady_clock::now();
+    if (left <= left.zero()) return false;
+    ended_.wait_for(lock, left);
+  }
+  return true;
+}
+
+v1::MachineStatus Vm::status() const {
+  v1::MachineStatus status;
+  switch (state()) {
+    case State::Created: status.set_state(v1::MachineStatus::STATE_CREATED); break;
+    case State::Running: status.set_state(v1::MachineStatus::STATE_RUNNING); break;
+    case State::Paused: status.set_state(v1::MachineStatus::STATE_PAUSED); break;
+    case State::Ended: status.set_state(v1::MachineStatus::STATE_ENDED); break;
+  }
+  if (auto report = exit()) *status.mutable_exit() = *report;
+  status.set_resets(resets_);
+  status.set_guest_panicked(guest_panicked_);
+  status.set_console_offset(console_.end_offset());
+  std::uint64_t exits = 0, cpu_time = 0;
+  for (const auto& vcpu : vcpus_) {
+    exits += vcpu->vcpu().counters().total;
+    cpu_time += vcpu->cpu_time_us();
+  }
+  status.set_exits(exits);
+  status.set_cpu_time_us(cpu_time);
+  status.set_boot_format(std::string(boot_format_));
+  return status;
+}
+
+}  // namespace reeve::core

@@ -1,0 +1,137 @@
+// hypervisor_core/vm/vm.h - one virtual machine and its life.
+//
+//                 start()            pause()
+//     Created ------------> Running <--------> Paused        guarantees
+//        |                    |  ^   resume()    |           Created  nothing of the guest ran
+//        |                    |  | reset         |           Running  vCPUs and device workers run
+//        |  stop()            v  |               |           Paused   none of them runs; state can
+//        be read
+//        +----------------> Ended <--------------+           Ended    for ever; exit() says why
+//
+// A reset by the guest or from outside keeps Running and Paused. All verbs may be called from any
+// thread but the machine's own, one takes effect at a time, and all are idempotent.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "hypervisor_core/accel/accelerator.h"
+#include "hypervisor_core/bus/machine_events.h"
+#include "hypervisor_core/vm/board.h"
+#include "hypervisor_core/vm/console_ring.h"
+#include "hypervisor_core/vm/vcpu_thread.h"
+#include "reeve/core/v1/control.pb.h"
+#include "reeve/core/v1/machine.pb.h"
+
+namespace reeve::core {
+
+struct VmOptions {
+  /// Told after every change of state, on some thread of the machine; must not call verbs.
+  std::function<void()> on_change{};
+  /// Runs first on every vCPU thread.
+  std::function<Status()> prepare_vcpu_thread{};
+};
+
+class Vm final : private MachineEvents {
+ public:
+  enum class State : std::uint8_t { Created, Running, Paused, Ended };
+
+  /// Builds the machine and loads the kernel. The accelerator outlives it.
+  /// InvalidArgument/MACHINE_CONFIG, errors of the files, the kernel (boot/loader.h) and the
+  /// accelerator.
+  static Result<std::unique_ptr<Vm>> create(v1::MachineConfig config,
+                                            accel::Accelerator& accelerator, VmOptions options = {},
+                                            const Clock& clock = RealClock::instance());
+  ~Vm() override;
+  Vm(const Vm&) = delete;
+  Vm& operator=(const Vm&) = delete;
+
+  /// FailedPrecondition/VM_ENDED, as with all verbs below but stop().
+  Status start();
+  Status pause();
+  Status resume();
+  Status reset();
+  Status press_power_button();
+  /// Ends the machine at once.
+  void stop();
+
+  State state() const { return state_.load(std::memory_order_acquire); }
+  /// Set once Ended.
+  std::optional<v1::ExitReport> exit() const;
+  v1::MachineStatus status() const;
+  /// True when the machine has ended within `timeout`.
+  bool wait_until_ended(std::chrono::milliseconds timeout) const;
+
+  ConsoleRing& console() { return console_; }
+  /// Types at the console; returns how many bytes were taken.
+  std::size_t type(std::span<const std::byte> input) { return board_->serial().receive(input); }
+  Board& board() { return *board_; }
+  const v1::MachineConfig& config() const { return config_; }
+
+ private:
+  /// Something a vCPU thread met, to be acted on by the event thread.
+  struct Occurrence {
+    std::optional<MachineEvent> event{};
+    std::uint32_t value = 0;
+    std::uint32_t vcpu = 0;
+    accel::Exit exit{};
+  };
+
+  Vm(v1::MachineConfig config, accel::Accelerator& accelerator, VmOptions options,
+     const Clock& clock);
+  Status build();
+  Status boot() REEVE_REQUIRES(verbs_);
+  void raise(MachineEvent event, std::uint32_t value) override;
+  void vcpu_stopped(std::uint32_t vcpu, const accel::Exit& exit);
+  void post(Occurrence occurrence);
+  void serve_events();
+  void act_on(const Occurrence& occurrence) REEVE_REQUIRES(verbs_);
+  void act_on_event(MachineEvent event, std::uint32_t value) REEVE_REQUIRES(verbs_);
+  void halt() REEVE_REQUIRES(verbs_);
+  void go() REEVE_REQUIRES(verbs_);
+  Status restart() REEVE_REQUIRES(verbs_);
+  void end(v1::ExitReport report) REEVE_REQUIRES(verbs_);
+  Status require_alive() const;
+  std::string describe_registers(std::uint32_t vcpu);
+  void changed() const {
+    if (options_.on_change) options_.on_change();
+  }
+
+  const v1::MachineConfig config_;
+  accel::Accelerator& accelerator_;
+  const VmOptions options_;
+  const Clock& clock_;
+  ConsoleRing console_;
+
+  Mutex verbs_;  ///< one verb or event at a time
+  std::unique_ptr<Board> board_;
+  std::vector<std::unique_ptr<VcpuThread>> vcpus_;
+  std::vector<accel::CpuState> power_on_;  ///< of each vCPU, for reset
+  accel::InterruptControllerState power_on_interrupts_;
+  std::string_view boot_format_;
+
+  std::atomic<State> state_{State::Created};
+  std::atomic<std::uint32_t> resets_{0};
+  std::atomic<bool> guest_panicked_{false};
+
+  mutable Mutex exit_mutex_;
+  mutable CondVar ended_;
+  std::optional<v1::ExitReport> exit_ REEVE_GUARDED_BY(exit_mutex_);
+
+  Mutex events_mutex_;
+  CondVar events_changed_;
+  std::deque<Occurrence> events_ REEVE_GUARDED_BY(events_mutex_);
+  bool quitting_ REEVE_GUARDED_BY(events_mutex_) = false;
+  std::thread event_thread_;
+};
+
+}  // namespace reeve::core

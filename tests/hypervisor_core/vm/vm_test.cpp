@@ -1,0 +1,193 @@
+#include "hypervisor_core/vm/vm.h"
+
+#include <array>
+#include <cstring>
+#include <fstream>
+
+#include <catch2/catch.hpp>
+
+#include "base/text.h"
+#include "hypervisor_core/vm/config.h"
+#include "tests/hypervisor_core/support/payload.h"
+#include "tests/support/temp_dir.h"
+
+namespace reeve::core {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// A Multiboot kernel of 32-bit code at 1 MiB, in a file.
+class PayloadKernel {
+ public:
+  explicit PayloadKernel(std::initializer_list<int> code) {
+    std::string image(4096, '\0');
+    const std::uint32_t flags = 1u << 16;
+    const std::array<std::uint32_t, 8> header{0x1badb002, flags,    0u - 0x1badb002 - flags,
+                                              0x100000,   0x100000, 0x101000,
+                                              0x102000,   0x100040};
+    std::memcpy(image.data(), header.data(), sizeof header);
+    std::size_t at = 0x40;
+    for (const int byte : code) image[at++] = static_cast<char>(byte);
+    std::ofstream(path(), std::ios::binary) << image;
+  }
+  std::string path() const { return (dir_ / "kernel").string(); }
+
+ private:
+  reeve::test::TempDir dir_;
+};
+
+v1::MachineConfig config_for(const PayloadKernel& kernel) {
+  v1::MachineConfig config;
+  config.set_vcpus(1);
+  config.set_memory_mib(4);
+  config.set_kernel_path(kernel.path());
+  config.set_uuid("6f2b1c1e-0f5d-4a58-9d3c-0b9a3a6c1d2e");
+  config.set_debug_exit(true);
+  return config;
+}
+
+std::unique_ptr<Vm> make(const v1::MachineConfig& config, accel::Accelerator& kvm) {
+  auto vm = Vm::create(config, kvm);
+  if (!vm.ok()) FAIL(vm.error().message());
+  return std::move(vm).value();
+}
+
+v1::ExitReport ended(Vm& vm) {
+  REQUIRE(vm.wait_until_ended(10s));
+  return *vm.exit();
+}
+
+// out of one byte in al: mov dx, port; mov al, value; out dx, al
+#define OUT(port, value) 0x66, 0xba, (port)&0xff, (port) >> 8, 0xb0, value, 0xee
+
+}  // namespace
+
+TEST_CASE("a payload guest prints on its console and ends with its code", "[vm][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const PayloadKernel kernel{OUT(0x3f8, 'h'), OUT(0x3f8, 'i'), OUT(0xf4, 0x21), 0xeb, 0xfe};
+  auto vm = make(config_for(kernel), *kvm);
+  CHECK(vm->state() == Vm::State::Created);
+  REQUIRE(vm->start().ok());
+  const auto report = ended(*vm);
+  CHECK(report.kind() == v1::ExitReport::KIND_DEBUG_EXIT);
+  CHECK(report.code() == 0x21);
+  CHECK(vm->console().read(0, 100).bytes == "hi");
+  CHECK(vm->status().boot_format() == "Multiboot");
+  CHECK(vm->resume().error().reason() == "VM_ENDED");
+}
+
+TEST_CASE("ACPI sleep state 5 ends the machine as powered off", "[vm][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const PayloadKernel kernel{0x66, 0xba, 0x04, 0x06, 0x66, 0xb8,
+                             0x00, 0x34, 0x66, 0xef, 0xeb, 0xfe};
+  auto vm = make(config_for(kernel), *kvm);
+  REQUIRE(vm->start().ok());
+  CHECK(ended(*vm).kind() == v1::ExitReport::KIND_GUEST_POWER_OFF);
+}
+
+TEST_CASE("a guest that resets starts again with fresh memory, or ends if told to", "[vm][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  // Prints the CMOS byte 0x40 and the memory byte at 2 MiB, sets both, resets; ends when CMOS has
+  // been set.
+  const PayloadKernel kernel{0xb0, 0x40, 0xe6, 0x70, 0xe4, 0x71,              // al = cmos[0x40]
+                             0x88, 0xc3,                                      // bl = al
+                             0x04, '0',  0x66, 0xba, 0xf8, 0x03, 0xee,        // print al + '0'
+                             0xa0, 0x00, 0x00, 0x20, 0x00,                    // al = [0x200000]
+                             0x04, '0',  0xee,                                // print
+                             0x84, 0xdb, 0x75, 0x13,                          // if bl: end
+                             0xb0, 0x40, 0xe6, 0x70, 0xb0, 0x01, 0xe6, 0x71,  // cmos[0x40] = 1
+                             0xc6, 0x05, 0x00, 0x00, 0x20, 0x00, 0x05,        // [0x200000] = 5
+                             0xb0, 0xfe, 0xe6, 0x64,                          // reset
+                             0xb0, 0x07, 0xe6, 0xf4, 0xeb, 0xfe};             // end
+  auto config = config_for(kernel);
+  SECTION("restart") {
+    auto vm = make(config, *kvm);
+    REQUIRE(vm->start().ok());
+    CHECK(ended(*vm).kind() == v1::ExitReport::KIND_DEBUG_EXIT);
+    CHECK(vm->console().read(0, 100).bytes == "0010");
+    CHECK(vm->status().resets() == 1);
+  }
+  SECTION("stop") {
+    config.set_on_reset(v1::ON_RESET_STOP);
+    auto vm = make(config, *kvm);
+    REQUIRE(vm->start().ok());
+    CHECK(ended(*vm).kind() == v1::ExitReport::KIND_GUEST_RESET);
+  }
+}
+
+TEST_CASE("a busy guest pauses, resumes, resets and stops at any time", "[vm][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const PayloadKernel kernel{0xff, 0x05, 0x00, 0x00, 0x20, 0x00, 0xeb, 0xf8};  // inc [0x200000]
+  auto vm = make(config_for(kernel), *kvm);
+  REQUIRE(vm->start().ok());
+  for (int i = 0; i < 20; ++i) {
+    REQUIRE(vm->pause().ok());
+    CHECK(vm->pause().ok());
+    const auto before = vm->board().memory().read_le<std::uint32_t>(0x200000);
+    CHECK(vm->board().memory().read_le<std::uint32_t>(0x200000) == before);
+    REQUIRE(vm->resume().ok());
+  }
+  REQUIRE(vm->reset().ok());
+  CHECK(vm->state() == Vm::State::Running);
+  vm->stop();
+  vm->stop();
+  CHECK(vm->exit()->kind() == v1::ExitReport::KIND_KILLED);
+}
+
+TEST_CASE("an instruction that cannot run ends the machine with its registers", "[vm][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const PayloadKernel kernel{0xbb, 0x78, 0x56, 0x34,
+                             0x12, 0x0f, 0x0b};  // ebx = 0x12345678; ud2, no IDT
+  auto vm = make(config_for(kernel), *kvm);
+  REQUIRE(vm->start().ok());
+  const auto report = ended(*vm);
+  INFO(report.message());
+  CHECK((report.kind() == v1::ExitReport::KIND_TRIPLE_FAULT ||
+         report.kind() == v1::ExitReport::KIND_EMULATION_FAILURE));
+  CHECK(report.registers().find("rbx=0000000012345678") != std::string::npos);
+}
+
+TEST_CASE("a console flood keeps the last output only", "[vm]") {
+  ConsoleRing ring(1000);
+  for (int i = 0; i < 300; ++i) ring.write(as_bytes("0123456789"));
+  CHECK(ring.end_offset() == 3000);
+  const auto piece = ring.read(5, 4096);
+  CHECK(piece.offset == 2000);
+  CHECK(piece.bytes.size() == 1000);
+  CHECK(ring.read(2995, 4096).bytes == "56789");
+  CHECK(ring.read(9999, 10).bytes.empty());
+  CHECK(ring.read(2000, 3).bytes == "012");
+}
+
+TEST_CASE("impossible configurations are refused by name", "[vm]") {
+  const PayloadKernel kernel{0xf4};
+  const auto good = config_for(kernel);
+  CHECK(check_config(good).ok());
+  const auto refused = [&](auto change) {
+    auto config = good;
+    change(config);
+    const auto status = check_config(config);
+    return !status.ok() && status.error().reason() == "MACHINE_CONFIG";
+  };
+  CHECK(refused([](auto& c) { c.set_vcpus(0); }));
+  CHECK(refused([](auto& c) { c.set_vcpus(255); }));
+  CHECK(refused([](auto& c) { c.set_memory_mib(0); }));
+  CHECK(refused([](auto& c) { c.set_memory_mib(~0ull); }));
+  CHECK(refused([](auto& c) { c.clear_kernel_path(); }));
+  CHECK(refused([](auto& c) { c.set_uuid("x"); }));
+  CHECK(refused([](auto& c) { c.set_vsock_cid(2); }));
+  CHECK(refused([](auto& c) { c.add_disks()->set_id("a"); }));
+  CHECK(refused([](auto& c) {
+    auto& nic = *c.add_nics();
+    nic.set_id("n");
+    nic.set_mac("53:54:00:00:00:01");
+    nic.set_tap_name("tap0");
+  }));
+}
+
+}  // namespace reeve::core
