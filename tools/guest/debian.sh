@@ -2,7 +2,7 @@
 # Result: $cache/debian/{disk.raw,disk.qcow2,vmlinuz,vmlinux,initrd.img,cmdline}: GPT, ext4, started with the kernel
 # given from outside. Needs root (or sudo) once; two minutes. Copy or overlay the disk before use.
 
-readonly debian_packages=systemd-sysv,udev,dbus,iproute2,openssh-server,cloud-init,qemu-guest-agent,initramfs-tools,lz4
+readonly debian_packages=systemd-sysv,udev,dbus,iproute2,openssh-server,cloud-init,qemu-guest-agent,initramfs-tools,lz4,e2fsprogs,sudo
 readonly debian_modules='virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_rng virtio_balloon'
 
 make_debian() {
@@ -38,6 +38,7 @@ echo 'LABEL=root / ext4 errors=remount-ro 0 1' >etc/fstab
 echo debian >etc/hostname
 : >etc/machine-id
 echo 'datasource_list: [ NoCloud, None ]' >etc/cloud/cloud.cfg.d/90_reeve.cfg
+echo 'locale: C.UTF-8' >>etc/cloud/cloud.cfg.d/90_reeve.cfg
 printf '%s\n' $debian_modules >>etc/initramfs-tools/modules
 printf 'MODULES=list\nCOMPRESS=lz4\n' >etc/initramfs-tools/conf.d/reeve
 printf '[Match]\nName=e*\n\n[Network]\nDHCP=yes\n' >etc/systemd/network/80-dhcp.network

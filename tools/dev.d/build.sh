@@ -1,0 +1,53 @@
+# tools/dev.d/build.sh - configure, compile, test.
+
+cmd_build() {
+  cmd_setup
+  build "${1:-dev}"
+}
+
+# build PRESET [target...]
+build() {
+  local preset=$1 dir=build/$1
+  shift
+  [ -e "$dir/build.ninja" ] || quietly "configuring $preset" cmake --preset "$preset"
+  ninja -C "$dir" -j "$(parallel)" --quiet "$@"
+}
+
+# Guests are fetched before the tests start, not on some test's time.
+prepare_guests() { tools/guest/prepare kernel initramfs agent disk lab >/dev/null; }
+
+# run_tests PRESET [ctest arguments]
+run_tests() {
+  local preset=$1
+  shift
+  ctest --test-dir "build/$preset" -j "$(parallel)" --output-on-failure --no-tests=error "$@" </dev/null
+}
+
+cmd_test() {
+  cmd_setup
+  build dev
+  prepare_guests
+  if [ $# -gt 0 ]; then run_tests dev -R "$1"; else run_tests dev; fi
+}
+
+# Outside the sanitizers: what boots machines under emulation (label lab), whose own time limits they would break.
+cmd_sanitize() {
+  local preset
+  cmd_setup
+  prepare_guests
+  for preset in ${1:-asan tsan}; do
+    build "$preset"
+    "sanitize_$preset"
+  done
+}
+
+sanitize_asan() {
+  ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    run_tests asan -LE lab
+}
+
+# Without address randomization: g++ 12's runtime gives up on some of the layouts newer kernels choose.
+sanitize_tsan() {
+  TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 setarch -R \
+    ctest --test-dir build/tsan -j "$(parallel)" --output-on-failure --no-tests=error -LE 'lab|system' </dev/null
+}

@@ -1,0 +1,54 @@
+# tools/dev.d/run.sh - demo, benchmarks, lab, long fuzzing.
+
+cmd_demo() {
+  [ -x tools/demo ] || fail "tools/demo is missing"
+  cmd_setup
+  build dev
+  exec tools/demo "$@"
+}
+
+# Programs build/release/bin/bench_* and scripts bench/*.sh; a script finds the programs through REEVE_BIN.
+cmd_bench() {
+  local name=${1:-} program found=''
+  cmd_setup
+  build release
+  prepare_guests
+  export REEVE_BIN=$root/build/release/bin
+  for program in "$REEVE_BIN"/bench_* bench/*.sh; do
+    [ -x "$program" ] && [[ $(basename "$program") == *"$name"* ]] || continue
+    found=yes
+    echo "== $(basename "$program" .sh)"
+    "$program"
+  done
+  [ -n "$found" ] || fail "no benchmark called '$name'"
+}
+
+cmd_lab() {
+  cmd_setup
+  if [ "${1:-}" = shell ]; then
+    shift
+    exec tools/lab/run --qemu --guest --shell "$@"
+  fi
+  build dev
+  prepare_guests
+  run_tests dev -L lab ${1:+-R "$1"}
+}
+
+# Seeds come from the tree (fuzz/corpus/TARGET beside the target's source); finds go to build/fuzz/found/TARGET.
+cmd_fuzz() {
+  local target='' minutes=10 seeds
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --minutes) minutes=${2:?}; shift 2 ;;
+      *) target=$1; shift ;;
+    esac
+  done
+  cmd_setup
+  [ -e build/fuzz/build.ninja ] || quietly "configuring fuzz" cmake --preset fuzz
+  [ -n "$target" ] || { ninja -C build/fuzz -t targets all | sed -n 's,^bin/\(fuzz_[a-z0-9_]*\): .*,\1,p'; return; }
+  build fuzz "$target"
+  mkdir -p "build/fuzz/found/$target"
+  mapfile -t seeds < <(find . -path ./build -prune -o -path "*/corpus/$target" -type d -print)
+  "build/fuzz/bin/$target" "build/fuzz/found/$target" "${seeds[@]}" -max_total_time=$((minutes * 60)) \
+    -artifact_prefix="build/fuzz/found/" -print_final_stats=1 -rss_limit_mb=4096
+}
