@@ -1,4 +1,5 @@
-// base/bytes.h - little- and big-endian loads and stores in byte ranges, bounds checked by the caller.
+// base/bytes.h - little- and big-endian loads and stores in byte ranges, bounds checked by the
+// caller.
 #pragma once
 
 #include <bit>

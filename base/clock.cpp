@@ -10,7 +10,9 @@ WallTime RealClock::wall() const {
   return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
 }
 
-Monotonic RealClock::monotonic() const { return std::chrono::steady_clock::now(); }
+Monotonic RealClock::monotonic() const {
+  return std::chrono::steady_clock::now();
+}
 
 const RealClock& RealClock::instance() {
   static const RealClock clock;

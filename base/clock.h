@@ -25,8 +25,12 @@ class RealClock final : public Clock {
 };
 
 /// Microseconds since 1970 UTC, as stored in the database.
-inline std::int64_t to_micros(WallTime t) { return t.time_since_epoch().count(); }
-inline WallTime from_micros(std::int64_t us) { return WallTime(std::chrono::microseconds(us)); }
+inline std::int64_t to_micros(WallTime t) {
+  return t.time_since_epoch().count();
+}
+inline WallTime from_micros(std::int64_t us) {
+  return WallTime(std::chrono::microseconds(us));
+}
 /// RFC 3339 in UTC with microseconds, e.g. "2026-11-21T08:15:30.000250Z".
 std::string to_rfc3339(WallTime t);
 

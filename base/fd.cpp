@@ -18,7 +18,9 @@ Result<Fd> Fd::duplicate() const {
   return Fd(copy);
 }
 
-Error errno_error(std::string_view what) { return errno_error(what, errno); }
+Error errno_error(std::string_view what) {
+  return errno_error(what, errno);
+}
 
 Error errno_error(std::string_view what, int error_number) {
   std::string message = std::string(what) + ": " + std::generic_category().message(error_number);

@@ -94,7 +94,8 @@ Status make_dirs(const fs::path& path, mode_t mode) {
   if (path.empty()) return {};
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) return {};
-  if (path.has_parent_path() && path.parent_path() != path) TRY(make_dirs(path.parent_path(), mode));
+  if (path.has_parent_path() && path.parent_path() != path)
+    TRY(make_dirs(path.parent_path(), mode));
   if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST)
     return errno_error("making folder '" + path.string() + "'");
   return {};

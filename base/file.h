@@ -1,13 +1,13 @@
 // base/file.h - whole-file reads and durable writes. Errors are errno_error()'s (base/fd.h).
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstddef>
 #include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
+
+#include <sys/types.h>
 
 #include "base/fd.h"
 #include "base/status.h"
@@ -18,8 +18,8 @@ namespace reeve {
 Result<Fd> open_file(const std::filesystem::path& path, int flags, mode_t mode = 0600);
 /// Reads a whole file; ResourceExhausted/FILE_TOO_LARGE beyond `limit` bytes.
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t limit = 16u << 20);
-/// Replaces `path` so that a crash leaves the old or the new content: temporary file, fsync, rename,
-/// fsync of the folder.
+/// Replaces `path` so that a crash leaves the old or the new content: temporary file, fsync,
+/// rename, fsync of the folder.
 Status write_file_durably(const std::filesystem::path& path, std::string_view content,
                           mode_t mode = 0600);
 /// Makes a folder and its parents; fine when it exists.

@@ -102,7 +102,11 @@ void guest_warning(std::string_view message, Fields fields) {
   warning(message, fields);
 }
 
-void set_level(Level level) { minimum = level; }
-void set_sink(std::function<void(std::string_view)> new_sink) { sink = std::move(new_sink); }
+void set_level(Level level) {
+  minimum = level;
+}
+void set_sink(std::function<void(std::string_view)> new_sink) {
+  sink = std::move(new_sink);
+}
 
 }  // namespace reeve::log

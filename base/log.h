@@ -2,9 +2,9 @@
 //
 //   log::info("vm started", {{"vm", id}, {"host", host}});
 //
-// The message is a constant that can be grepped; data goes into fields. error = an operator must act;
-// warning = will need to; info = a state changed; debug = the rest. Whatever a guest can trigger uses
-// guest_warning(), which is rate limited. Thread-safe; a line is one write(2).
+// The message is a constant that can be grepped; data goes into fields. error = an operator must
+// act; warning = will need to; info = a state changed; debug = the rest. Whatever a guest can
+// trigger uses guest_warning(), which is rate limited. Thread-safe; a line is one write(2).
 #pragma once
 
 #include <concepts>
@@ -28,8 +28,8 @@ class Field {
   Field(std::string_view key, const std::string& value) : Field(key, std::string_view(value)) {}
   Field(std::string_view key, bool value) : key_(key), text_(value ? "true" : "false") {}
   template <std::integral T>
-    requires(!std::same_as<T, bool>)
-  Field(std::string_view key, T value) : key_(key), text_(std::to_string(value)) {}
+  requires(!std::same_as<T, bool>) Field(std::string_view key, T value)
+      : key_(key), text_(std::to_string(value)) {}
   Field(std::string_view key, double value);
 
   std::string_view key() const { return key_; }

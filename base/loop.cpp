@@ -15,7 +15,9 @@ ThreadLoop::ThreadLoop(std::string name) : name_(std::move(name)) {
   pthread_setname_np(thread_.native_handle(), name_.c_str());
 }
 
-ThreadLoop::~ThreadLoop() { stop(); }
+ThreadLoop::~ThreadLoop() {
+  stop();
+}
 
 void ThreadLoop::post(Task task) {
   Lock lock(mutex_);

@@ -1,8 +1,9 @@
 // base/loop.h - the single-threaded executor that owns mutable state in the server and the agent.
 //
-// Everything posted runs on one thread, in order, one at a time. Nothing on a loop blocks: work that
-// may block goes to a WorkerPool (base/thread.h), which posts its result back. The same code runs on a
-// ThreadLoop in the daemons and on a SimLoop (base/sim_loop.h, virtual time, seeded order) in tests.
+// Everything posted runs on one thread, in order, one at a time. Nothing on a loop blocks: work
+// that may block goes to a WorkerPool (base/thread.h), which posts its result back. The same code
+// runs on a ThreadLoop in the daemons and on a SimLoop (base/sim_loop.h, virtual time, seeded
+// order) in tests.
 #pragma once
 
 #include <chrono>
@@ -29,7 +30,8 @@ class Loop {
   virtual void post(Task task) = 0;
   /// Runs `task` once after `delay`. Any thread.
   virtual TimerId post_after(std::chrono::microseconds delay, Task task) = 0;
-  /// Forgets a timer; a no-op when it has run or is 0. On the loop's thread a cancelled task never runs.
+  /// Forgets a timer; a no-op when it has run or is 0. On the loop's thread a cancelled task never
+  /// runs.
   virtual void cancel(TimerId timer) = 0;
   virtual const Clock& clock() const = 0;
 };
@@ -48,7 +50,8 @@ class ThreadLoop final : public Loop {
   void cancel(TimerId timer) override;
   const Clock& clock() const override { return RealClock::instance(); }
 
-  /// Runs what is queued, drops timers, joins the thread. Later posts are dropped. Not from the loop.
+  /// Runs what is queued, drops timers, joins the thread. Later posts are dropped. Not from the
+  /// loop.
   void stop();
   /// Posts `task` and waits for it. Not from the loop itself.
   void run_and_wait(Task task);

@@ -40,7 +40,8 @@ class REEVE_THREAD_ATTRIBUTE(scoped_lockable) Lock {
   std::unique_lock<std::mutex> lock_;
 };
 
-/// Waits with a Lock. Callers loop on their own condition, so that the analysis sees the guarded reads.
+/// Waits with a Lock. Callers loop on their own condition, so that the analysis sees the guarded
+/// reads.
 class CondVar {
  public:
   void wait(Lock& lock) { cv_.wait(lock.native()); }

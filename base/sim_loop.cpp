@@ -10,7 +10,8 @@ bool SimWorld::advance_to_next_timer(std::chrono::microseconds limit) {
   SimLoop* earliest = nullptr;
   for (auto* loop : loops_) {
     if (loop->timers_.empty()) continue;
-    if (!earliest || loop->timers_.begin()->first < earliest->timers_.begin()->first) earliest = loop;
+    if (!earliest || loop->timers_.begin()->first < earliest->timers_.begin()->first)
+      earliest = loop;
   }
   if (!earliest || earliest->timers_.begin()->first.first > limit) return false;
   auto first = earliest->timers_.begin();
@@ -55,11 +56,17 @@ void SimWorld::run_for(std::chrono::microseconds duration) {
   clock_.now = std::max(clock_.now, deadline);
 }
 
-SimLoop::SimLoop(SimWorld& world) : world_(world) { world_.loops_.push_back(this); }
+SimLoop::SimLoop(SimWorld& world) : world_(world) {
+  world_.loops_.push_back(this);
+}
 
-SimLoop::~SimLoop() { std::erase(world_.loops_, this); }
+SimLoop::~SimLoop() {
+  std::erase(world_.loops_, this);
+}
 
-void SimLoop::post(Task task) { queue_.push_back(std::move(task)); }
+void SimLoop::post(Task task) {
+  queue_.push_back(std::move(task));
+}
 
 TimerId SimLoop::post_after(std::chrono::microseconds delay, Task task) {
   const TimerId id = world_.next_timer_++;

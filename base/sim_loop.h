@@ -1,8 +1,8 @@
 // base/sim_loop.h - a whole world's loops in one thread under a seed, with virtual time.
 //
-// A SimWorld owns time and every runnable task of all its SimLoops. step() picks one runnable task at
-// random (by seed) among the heads of the loops, so order within a loop holds and every interleaving
-// between loops can happen; when nothing is runnable, time jumps to the next timer.
+// A SimWorld owns time and every runnable task of all its SimLoops. step() picks one runnable task
+// at random (by seed) among the heads of the loops, so order within a loop holds and every
+// interleaving between loops can happen; when nothing is runnable, time jumps to the next timer.
 //
 // Single-threaded: nothing here is safe to call from another thread.
 #pragma once

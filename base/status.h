@@ -1,4 +1,5 @@
-// base/status.h - the one error type: a canonical code, a stable reason, a message, and what would help.
+// base/status.h - the one error type: a canonical code, a stable reason, a message, and what would
+// help.
 //
 // Functions that can fail return Result<T>, or Status when there is nothing to return.
 //

@@ -225,7 +225,8 @@ Result<std::uint64_t> process_start_ticks(pid_t pid) {
   const Error gone{Code::NotFound, "NO_PROCESS", "no process " + std::to_string(pid)};
   auto stat = read_file("/proc/" + std::to_string(pid) + "/stat");
   if (!stat.ok()) return gone;
-  // The command name is in parentheses and may hold anything; fields are counted after the last one.
+  // The command name is in parentheses and may hold anything; fields are counted after the last
+  // one.
   const std::string& text = stat.value();
   const auto name_end = text.rfind(')');
   if (name_end == std::string::npos || name_end + 2 > text.size()) return gone;

@@ -1,14 +1,14 @@
 // base/subprocess.h - runs another program: bounded output, a deadline, no shell.
 #pragma once
 
-#include <sys/types.h>
-
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <sys/types.h>
 
 #include "base/fd.h"
 #include "base/status.h"
@@ -19,9 +19,9 @@ struct Command {
   std::vector<std::string> argv{};  ///< argv[0] is looked up in PATH
   std::string input{};              ///< written to its stdin, then closed
   std::chrono::milliseconds timeout{std::chrono::seconds(30)};
-  std::size_t output_limit = 1u << 20;            ///< per stream; the rest is read and dropped
-  std::uint64_t memory_limit_bytes = 0;           ///< RLIMIT_AS; 0 = no limit
-  std::uint64_t cpu_limit_seconds = 0;            ///< RLIMIT_CPU; 0 = no limit
+  std::size_t output_limit = 1u << 20;   ///< per stream; the rest is read and dropped
+  std::uint64_t memory_limit_bytes = 0;  ///< RLIMIT_AS; 0 = no limit
+  std::uint64_t cpu_limit_seconds = 0;   ///< RLIMIT_CPU; 0 = no limit
 };
 
 struct Finished {
@@ -43,10 +43,14 @@ struct Streams {
   int errors = -1;
 };
 
-/// A child process. Destroying it neither kills nor waits: processes such as QEMU outlive us by design.
+/// A child process. Destroying it neither kills nor waits: processes such as QEMU outlive us by
+/// design.
 class Process {
  public:
-  enum class Session : std::uint8_t { Ours, Own };  ///< Own: setsid(2), so our terminal's signals miss it
+  enum class Session : std::uint8_t {
+    Ours,
+    Own
+  };  ///< Own: setsid(2), so our terminal's signals miss it
 
   /// NotFound/PROGRAM_NOT_FOUND. `keep` are (our fd, number in the child) pairs to pass on.
   static Result<Process> spawn(const std::vector<std::string>& argv, Streams streams,
@@ -64,8 +68,8 @@ class Process {
   int exit_code_ = 0;
 };
 
-/// Start time of a process in clock ticks since boot (/proc/PID/stat, field 22): with the pid it names
-/// one process for ever. NotFound/NO_PROCESS.
+/// Start time of a process in clock ticks since boot (/proc/PID/stat, field 22): with the pid it
+/// names one process for ever. NotFound/NO_PROCESS.
 Result<std::uint64_t> process_start_ticks(pid_t pid);
 
 }  // namespace reeve

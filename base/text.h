@@ -1,4 +1,5 @@
-// base/text.h - small text helpers that the standard library lacks: split, join, sizes, hex, escaping.
+// base/text.h - small text helpers that the standard library lacks: split, join, sizes, hex,
+// escaping.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +23,8 @@ Result<std::vector<std::byte>> from_hex(std::string_view text);
 std::string to_base64url(std::span<const std::byte> bytes);
 /// InvalidArgument/BAD_BASE64.
 Result<std::vector<std::byte>> from_base64url(std::string_view text);
-/// Appends `text` as the inside of a JSON string: quotes, control characters and invalid UTF-8 escaped.
+/// Appends `text` as the inside of a JSON string: quotes, control characters and invalid UTF-8
+/// escaped.
 void append_json_escaped(std::string& out, std::string_view text);
 /// True for well-formed UTF-8 (no surrogates, no overlong forms).
 bool is_utf8(std::string_view text);

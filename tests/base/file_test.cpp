@@ -1,9 +1,8 @@
 #include "base/file.h"
 
+#include <catch2/catch.hpp>
 #include <fcntl.h>
 #include <sys/stat.h>
-
-#include <catch2/catch.hpp>
 
 #include "base/text.h"
 #include "tests/support/temp_dir.h"

@@ -14,7 +14,8 @@ TEST_CASE("a line is one JSON object with typed, escaped fields", "[base]") {
   log::debug("not written");
   log::set_sink({});
   REQUIRE(lines.size() == 1);
-  CHECK(lines[0].find(R"("message":"vm started","vm":"a\"b\u000a","cpus":2,"forced":true,"bad":"\ufffd"})") !=
+  CHECK(lines[0].find(
+            R"("message":"vm started","vm":"a\"b\u000a","cpus":2,"forced":true,"bad":"\ufffd"})") !=
         std::string::npos);
 }
 

@@ -2,9 +2,8 @@
 
 #include <csignal>
 
-#include <unistd.h>
-
 #include <catch2/catch.hpp>
+#include <unistd.h>
 
 namespace reeve {
 namespace {
@@ -19,8 +18,7 @@ TEST_CASE("a program gets its input and its output comes back", "[base]") {
 }
 
 TEST_CASE("output beyond the limit is dropped, not kept and not blocking", "[base]") {
-  const auto finished =
-      run({.argv = {"head", "-c", "1000000", "/dev/zero"}, .output_limit = 1000});
+  const auto finished = run({.argv = {"head", "-c", "1000000", "/dev/zero"}, .output_limit = 1000});
   CHECK(finished.value().output.size() == 1000);
 }
 

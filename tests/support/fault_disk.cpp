@@ -406,7 +406,7 @@ void FaultDisk::Impl::lose_unsynced(File& file) {
     for (std::size_t at = 0; at < change.bytes.size(); at += kSector)
       if (coin())
         apply_change(file.durable,
-              {Pending::Kind::Write, change.offset + at, change.bytes.substr(at, kSector)});
+                     {Pending::Kind::Write, change.offset + at, change.bytes.substr(at, kSector)});
   }
   file.pending.clear();
   file.current = file.durable;

@@ -62,7 +62,8 @@ Bytes pvh_kernel(std::uint32_t entry = kLoadAt + 4) {
                  .p_filesz = 44,
                  .p_memsz = 44,
                  .p_align = 4});
-  const std::array<std::uint32_t, 11> notes = {4, 4, 17, 0x6e6558, 0xffff, 4, 4, 18, 0x6e6558, entry, 0};
+  const std::array<std::uint32_t, 11> notes = {4, 4,  17,       0x6e6558, 0xffff, 4,
+                                               4, 18, 0x6e6558, entry,    0};
   put(out, 0x200, notes);
   std::memcpy(out.data() + kCodeAt, "CODECODECODECODE", 16);
   return out;
@@ -89,8 +90,8 @@ Bytes multiboot(std::uint32_t load = 0x200000) {
   Bytes out(4096);
   const std::uint32_t flags = 1u << 16 | 3;
   const std::array<std::uint32_t, 8> header = {0x1badb002,  flags,      0u - 0x1badb002 - flags,
-                                  load + 0x40, load,       load + 2048,
-                                  load + 8192, load + 0x80};
+                                               load + 0x40, load,       load + 2048,
+                                               load + 8192, load + 0x80};
   put(out, 0x40, header);
   std::memcpy(out.data() + 0x80, "MULT", 4);
   return out;
