@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+# tests/lint/check_sizes.py - files stay under 600 lines (tests 800), functions under 80 (a switch of one-liners aside).
+import re
+
+import tree
+
+FILE_LIMIT, TEST_FILE_LIMIT, FUNCTION_LIMIT = 600, 800, 80
+SOURCE = (".h", ".cpp", ".proto", ".py", ".sh", ".ts", ".tsx")
+# A definition begins in column 0 and ends with a brace in column 0: clang-format makes it so.
+OPENS = re.compile(r"^[A-Za-z_~].*\)(?: const| noexcept| override)*(?: -> .*)? \{$|^    .*\)(?: const| noexcept)* \{$")
+
+
+def functions(lines):
+    """(first line, length) of each function; for those that fit on one line there is nothing to measure."""
+    start = None
+    for number, line in enumerate(lines, 1):
+        if start is None and OPENS.match(line) and not line.startswith(("namespace", "extern", "TEST_CASE")):
+            start = number
+        elif start is not None and line.startswith("}"):
+            yield start, number - start + 1
+            start = None
+
+
+def one_line_cases(lines):
+    return sum(1 for line in lines if re.match(r"\s*(case .*:|default:)", line))
+
+
+def main():
+    report = tree.Report()
+    for name in tree.files(*SOURCE):
+        lines = tree.read(name).splitlines()
+        limit = TEST_FILE_LIMIT if name.startswith("tests/") else FILE_LIMIT
+        if len(lines) > limit:
+            report.add(name, limit, f"{len(lines)} lines; the limit is {limit}")
+        if not name.endswith((".h", ".cpp")) or name.startswith("tests/"):
+            continue
+        for start, length in functions(lines):
+            if length - one_line_cases(lines[start - 1:start - 1 + length]) > FUNCTION_LIMIT:
+                report.add(name, start, f"function of {length} lines; the limit is {FUNCTION_LIMIT}")
+    report.finish()
+
+
+main()
