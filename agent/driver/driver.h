@@ -9,9 +9,21 @@
 //   NotFound/GUEST_NOT_FOUND          no such guest on this hypervisor
 //   FailedPrecondition/GUEST_STATE    not possible in its state (message names the state)
 //   Unavailable/HYPERVISOR_DOWN       the connection is lost; the same call may succeed later
-//   DeadlineExceeded/HYPERVISOR_BUSY  the hypervisor did not answer in time; effect unknown:
-//   observe InvalidArgument/GUEST_INVALID     the hypervisor refuses the definition (message says
-//   what) Unimplemented/NOT_SUPPORTED       this hypervisor cannot
+//   DeadlineExceeded/HYPERVISOR_BUSY  it did not answer in time; effect unknown: observe
+//   InvalidArgument/GUEST_INVALID     it refuses the definition (message says what)
+//   Unimplemented/NOT_SUPPORTED       this hypervisor cannot
+//
+// What a verb finds, and what it answers (tests/contract/driver_contract_test.cpp walks it):
+//                     stopped, crashed   running        paused
+//   start             starts             already fine   GUEST_STATE
+//   request_shutdown  already fine       asks           GUEST_STATE
+//   request_reboot    GUEST_STATE        asks           GUEST_STATE
+//   power_off         already fine       off            off
+//   reset             GUEST_STATE        resets         GUEST_STATE
+//   pause             GUEST_STATE        pauses         already fine
+//   resume            GUEST_STATE        already fine   resumes
+//   undefine          gone               GUEST_STATE    GUEST_STATE
+// A guest that does not exist is GUEST_NOT_FOUND, but already fine for undefine.
 #pragma once
 
 #include <chrono>
@@ -98,8 +110,8 @@ struct DriverFacts {
   std::string version{};
   bool available = false;
   std::string description{};  ///< why not, and the remedy
-  std::vector<std::string>
-      capabilities{};  ///< sorted: "console", "events", "pause", "user-network", ...
+  /// Sorted; the names are listed in docs/guide/drivers.md.
+  std::vector<std::string> capabilities{};
   std::vector<std::string> warnings{};
 };
 
@@ -113,12 +125,22 @@ class SavedState {
 
 /// Optional ability: the serial console as a stream. The driver names the socket (or PTY) that
 /// carries the bytes of a running guest; agent/console owns the ring and the readers.
+///
+/// Nothing is lost while the agent is away if output is taken from the log and the socket serves
+/// input alone: follow log_path() from the byte last taken (by inode: its writer bounds it by
+/// renaming FILE to FILE.0, FILE.1, ... and starting anew), connect to console_path(), write there,
+/// and read and drop what it sends, since a guest whose listener does not read stalls.
 class SerialConsole {
  public:
   virtual ~SerialConsole() = default;
   /// Path of a UNIX stream socket or character device to open for both directions, valid while the
   /// guest runs. FailedPrecondition/GUEST_STATE when it is off.
   virtual Result<std::string> console_path(std::string_view uid) = 0;
+  /// File to which everything the guest writes to its console is appended, run after run, whoever
+  /// is connected. Known while it is off, too. NOT_SUPPORTED where there is none: read the socket.
+  virtual Result<std::string> log_path(std::string_view /*uid*/) {
+    return Error(Code::Unimplemented, "NOT_SUPPORTED", "no console log");
+  }
 };
 
 class Driver {

@@ -5,6 +5,8 @@
 #include <thread>
 
 #include <catch2/catch.hpp>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "agent/driver/libvirt/driver.h"
 #include "agent/driver/sim/driver.h"
@@ -23,7 +25,7 @@ using namespace std::chrono_literals;
 namespace {
 
 bool poll_until(const std::function<bool()>& holds) {
-  const auto end = std::chrono::steady_clock::now() + 60s;
+  const auto end = std::chrono::steady_clock::now() + 150s;
   while (!holds()) {
     if (std::chrono::steady_clock::now() > end) return false;
     std::this_thread::sleep_for(20ms);
@@ -105,17 +107,34 @@ class LibvirtQemuBed final : private Libvirtd, public LibvirtBed {
     guest.initrd_path = files.initramfs;
     guest.command_line = "console=ttyS0 quiet panic=-1 reeve.net=none";
   }
-  void wait_until_up(const GuestDefinition& guest) override {
+  void wait_until_up(const GuestDefinition& guest, int times) override {
     const auto log = guest.run_dir + "/serial.log";
-    const bool up = poll_until([&] {
-      const auto text = read_file(log);
-      return text.ok() && text.value().find("REEVE-GUEST UP") != std::string::npos;
-    });
-    REQUIRE(up);
+    REQUIRE(poll_until([&] { return contains(log, "REEVE-GUEST UP", times); }));
   }
 };
 
 }  // namespace
+
+Fd connect_to(const std::string& socket_path) {
+  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  REQUIRE(socket_path.size() < sizeof address.sun_path);
+  socket_path.copy(address.sun_path, socket_path.size());
+  REQUIRE(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) ==
+          0);
+  return socket;
+}
+
+bool contains(const std::string& file, std::string_view text, int times) {
+  const auto content = read_file(file);
+  if (!content.ok()) return false;
+  int found = 0;
+  for (auto at = content.value().find(text); at != std::string::npos;
+       at = content.value().find(text, at + 1))
+    ++found;
+  return found >= times;
+}
 
 GuestDefinition DriverWorld::guest(const std::string& name) {
   GuestDefinition guest{

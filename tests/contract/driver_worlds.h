@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/driver/driver.h"
+#include "base/fd.h"
 #include "base/random.h"
 #include "tests/support/temp_dir.h"
 
@@ -26,9 +27,9 @@ class DriverWorld {
   /// Adjusts a definition to what this hypervisor can run (disks, kernel); everything else is as
   /// given.
   virtual void furnish(agent::GuestDefinition& guest) = 0;
-  /// A running guest that answers the power button: returns once it would.
-  virtual void wait_until_up(const agent::GuestDefinition& /*guest*/) {}
-  /// Lets time pass until `holds`, at most about a minute of it.
+  /// Returns once a running guest would answer the power button, having come up `times` times.
+  virtual void wait_until_up(const agent::GuestDefinition& /*guest*/, int /*times*/) {}
+  /// Lets time pass until `holds`, at most a few minutes of it.
   virtual bool eventually(const std::function<bool()>& holds) = 0;
 
   /// A definition that runs here. `name` must be unique in the test.
@@ -42,6 +43,9 @@ class DriverWorld {
   SeededRandom random_{42};
   TempDir dir_;
 };
+
+Fd connect_to(const std::string& socket_path);
+bool contains(const std::string& file, std::string_view text, int times = 1);
 
 /// Collects what a driver's watch() says, from any thread.
 class Heard {

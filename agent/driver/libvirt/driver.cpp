@@ -68,9 +68,12 @@ LibvirtDriver::~LibvirtDriver() {
 ConnectionHooks LibvirtDriver::hooks(const LibvirtOptions& options,
                                      const std::shared_ptr<Shared>& shared) {
   // The sink must not own `shared`, which owns the sink.
-  shared->sink =
-      std::make_shared<EventSink>([weak = std::weak_ptr(shared)](const std::string& uid) {
-        if (const auto self = weak.lock()) self->guests.forget(uid);
+  shared->sink = std::make_shared<EventSink>(
+      [weak = std::weak_ptr(shared)](const std::string& uid, Event event) {
+        const auto self = weak.lock();
+        if (!self) return;
+        self->guests.forget(uid);
+        if (event == Event::Reboot) self->guests.note_reboot(uid);
       });
   ConnectionHooks hooks;
   hooks.attach = [shared, uri = options.uri,
@@ -92,7 +95,7 @@ ConnectionHooks LibvirtDriver::hooks(const LibvirtOptions& options,
   };
   hooks.attached = [shared](const Connect& connect) {
     shared->guests.forget("");
-    shared->sink->tell("");
+    shared->sink->tell("", Event::Change);
     if (examines_anew(connect.get(), shared->abilities_now())) shared->note_slow_define();
   };
   hooks.detach = [shared](const Connect& connect) {
@@ -281,6 +284,15 @@ Result<std::string> LibvirtDriver::console_path(std::string_view uid) {
       [shared = shared_, id = std::string(uid)](const Connect& connect) -> Result<std::string> {
         const auto domain = TRY(find_domain(connect.get(), id));
         return console_path_of(domain.get(), shared->guests);
+      });
+}
+
+Result<std::string> LibvirtDriver::log_path(std::string_view uid) {
+  return call<std::string>(
+      "finding the console log", options_.read_deadline,
+      [shared = shared_, id = std::string(uid)](const Connect& connect) -> Result<std::string> {
+        const auto domain = TRY(find_domain(connect.get(), id));
+        return console_log_of(domain.get(), shared->guests);
       });
 }
 

@@ -74,6 +74,7 @@ class LibvirtDriver final : public Driver, private SavedState, private SerialCon
   Status save(std::string_view uid, const std::string& path) override;
   Status restore(std::string_view uid, const std::string& path) override;
   Result<std::string> console_path(std::string_view uid) override;
+  Result<std::string> log_path(std::string_view uid) override;
 
   static ConnectionHooks hooks(const LibvirtOptions& options,
                                const std::shared_ptr<Shared>& shared);

@@ -13,8 +13,8 @@ std::string uid_of(virDomainPtr domain) {
   return text.data();
 }
 
-void tell(virDomainPtr domain, void* opaque) {
-  (*static_cast<std::shared_ptr<EventSink>*>(opaque))->tell(uid_of(domain));
+void tell(virDomainPtr domain, void* opaque, Event event = Event::Change) {
+  (*static_cast<std::shared_ptr<EventSink>*>(opaque))->tell(uid_of(domain), event);
 }
 
 // One function per callback signature; libvirt casts them all to the generic one.
@@ -23,8 +23,8 @@ int on_lifecycle(virConnectPtr /*connect*/, virDomainPtr domain, int /*event*/, 
   tell(domain, opaque);
   return 0;
 }
-void on_plain(virConnectPtr /*connect*/, virDomainPtr domain, void* opaque) {
-  tell(domain, opaque);
+void on_reboot(virConnectPtr /*connect*/, virDomainPtr domain, void* opaque) {
+  tell(domain, opaque, Event::Reboot);
 }
 void on_agent(virConnectPtr /*connect*/, virDomainPtr domain, int /*state*/, int /*reason*/,
               void* opaque) {
@@ -50,8 +50,8 @@ void EventSink::listen(Changed changed) {
   changed_ = std::move(changed);
 }
 
-void EventSink::tell(const std::string& uid) {
-  internal_(uid);
+void EventSink::tell(const std::string& uid, Event event) {
+  internal_(uid, event);
   Lock lock(mutex_);
   if (changed_) changed_(uid);
 }
@@ -59,7 +59,7 @@ void EventSink::tell(const std::string& uid) {
 Subscription subscribe(virConnectPtr connect, const std::shared_ptr<EventSink>& sink) {
   const std::array<std::pair<int, virConnectDomainEventGenericCallback>, 7> kinds{{
       {VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle)},
-      {VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_plain)},
+      {VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_reboot)},
       {VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_agent)},
       {VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata)},
       {VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_balloon)},

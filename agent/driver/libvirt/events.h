@@ -1,6 +1,7 @@
 // agent/driver/libvirt/events.h - libvirt's domain events as "guest uid may have changed".
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -11,22 +12,26 @@
 
 namespace reeve::agent::libvirt {
 
+enum class Event : std::uint8_t { Change, Reboot };
+
 /// Where events go. Shared by the driver and libvirt, which may call it once more after the last
 /// close.
 class EventSink {
  public:
   using Changed = std::function<void(std::string uid)>;
 
-  /// Called first, with every event, on libvirt's event thread; must not block.
-  explicit EventSink(Changed internal) : internal_(std::move(internal)) {}
+  using Internal = std::function<void(const std::string& uid, Event event)>;
+
+  /// `internal` is called first, with every event, on libvirt's event thread; must not block.
+  explicit EventSink(Internal internal) : internal_(std::move(internal)) {}
 
   /// Replaces the listener; when it returns the former one is not called any more.
   void listen(Changed changed);
-  void tell(const std::string& uid);
+  void tell(const std::string& uid, Event event);
 
  private:
   Mutex mutex_;
-  const Changed internal_;
+  const Internal internal_;
   Changed changed_ REEVE_GUARDED_BY(mutex_);
 };
 

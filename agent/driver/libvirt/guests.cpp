@@ -123,6 +123,11 @@ void Guests::forget(const std::string& uid) {
   entry.definitions.reset();
 }
 
+void Guests::note_reboot(const std::string& uid) {
+  Lock lock(mutex_);
+  ++entries_[uid].reboots;
+}
+
 Result<Definitions> Guests::definitions(virDomainPtr domain, bool active) const {
   Definitions read;
   read.config = TRY(read_xml(domain, VIR_DOMAIN_XML_INACTIVE));
@@ -159,6 +164,7 @@ Result<GuestSeen> Guests::seen(virDomainPtr domain, const DomainState& state, bo
   const bool active = is_active(state);
   auto read = TRY(known(domain, uid, active, fresh));
   const auto& now = read.live ? *read.live : read.config;
+  std::uint64_t reboots = 0;
   std::vector<std::string> addresses;
   if (fresh && now.agent_connected && state.state == VIR_DOMAIN_RUNNING)
     addresses = ask_addresses(domain);
@@ -167,6 +173,7 @@ Result<GuestSeen> Guests::seen(virDomainPtr domain, const DomainState& state, bo
     auto& entry = entries_[uid];
     if (!addresses.empty()) entry.addresses = addresses;
     if (active) addresses = entry.addresses;
+    reboots = entry.reboots;
   }
   return GuestSeen{.uid = uid,
                    .display_name = read.config.display_name(),
@@ -177,7 +184,8 @@ Result<GuestSeen> Guests::seen(virDomainPtr domain, const DomainState& state, bo
                    .memory_mib = now.memory_mib,
                    .start_time = read.live ? read.live->start_time : std::nullopt,
                    .addresses = std::move(addresses),
-                   .pending_restart = pending_restart(read)};
+                   .pending_restart = pending_restart(read),
+                   .reboots = reboots};
 }
 
 Result<GuestSeen> Guests::get(virDomainPtr domain) {

@@ -44,6 +44,8 @@ class Guests {
 
   /// Any thread; an empty uid forgets all.
   void forget(const std::string& uid);
+  /// The guest restarted without ending.
+  void note_reboot(const std::string& uid);
 
   Result<std::vector<GuestSeen>> list(virConnectPtr connect);
   /// Fresh, addresses included where a guest agent tells.
@@ -57,6 +59,7 @@ class Guests {
     bool active = false;  ///< when they were read
     std::chrono::steady_clock::time_point expires{};
     std::vector<std::string> addresses{};
+    std::uint64_t reboots = 0;
   };
 
   Result<GuestSeen> seen(virDomainPtr domain, const DomainState& state, bool fresh);

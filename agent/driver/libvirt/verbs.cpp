@@ -139,6 +139,16 @@ Result<std::string> console_path_of(virDomainPtr domain, Guests& guests) {
   return read.live->serial_path;
 }
 
+Result<std::string> console_log_of(virDomainPtr domain, Guests& guests) {
+  const auto state = TRY(state_of(domain));
+  const auto read = TRY(guests.definitions(domain, is_active(state)));
+  const auto& now = read.live ? *read.live : read.config;
+  if (now.serial_log.empty())
+    return Error(Code::Unimplemented, "NOT_SUPPORTED",
+                 "guest '" + name_of(domain) + "' has no console log");
+  return now.serial_log;
+}
+
 Status save_guest(virDomainPtr domain, const std::string& path) {
   const auto state = TRY(state_of(domain));
   if (!is_active(state)) {

@@ -33,6 +33,8 @@ Status pause_guest(virDomainPtr domain);
 Status resume_guest(virDomainPtr domain);
 /// SerialConsole::console_path.
 Result<std::string> console_path_of(virDomainPtr domain, Guests& guests);
+/// SerialConsole::log_path.
+Result<std::string> console_log_of(virDomainPtr domain, Guests& guests);
 Status save_guest(virDomainPtr domain, const std::string& path);
 Status restore_guest(virDomainPtr domain, const std::string& path, WallTime now);
 
