@@ -101,6 +101,20 @@ Status Chain::write_last(std::span<const std::byte> bytes) {
   return {};
 }
 
+void Chain::rewrite(std::size_t at, std::span<const std::byte> bytes) {
+  for (std::size_t i = readable_.end; i < segments_.size() && !bytes.empty(); ++i) {
+    const Segment& segment = segments_[i];
+    if (at >= segment.length) {
+      at -= segment.length;
+      continue;
+    }
+    const std::size_t step = std::min(bytes.size(), segment.length - at);
+    std::memcpy(segment.host + at, bytes.data(), step);
+    bytes = bytes.subspan(step);
+    at = 0;
+  }
+}
+
 void Chain::take_readable(std::size_t length, std::vector<iovec>& out) {
   advance(readable_, std::min(length, readable_.left),
           [&](const Segment& segment, std::size_t offset, std::size_t step) {

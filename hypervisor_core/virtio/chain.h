@@ -56,6 +56,10 @@ class Chain {
   /// order.
   Status write_last(std::span<const std::byte> bytes);
 
+  /// Changes bytes of the room from position `at` on, written before or not; what does not fit is
+  /// left out.
+  void rewrite(std::size_t at, std::span<const std::byte> bytes);
+
   /// Host ranges for zero-copy I/O: appends the next `length` bytes and moves past them. The caller
   /// has checked that there are that many. Ranges stay valid until the chain is returned.
   void take_readable(std::size_t length, std::vector<iovec>& out);

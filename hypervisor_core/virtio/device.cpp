@@ -2,6 +2,10 @@
 
 namespace reeve::core::virtio {
 
+Error bad_state(std::string what) {
+  return {Code::InvalidArgument, "DEVICE_STATE", std::move(what)};
+}
+
 void copy_config(std::span<const std::byte> config, std::uint32_t offset,
                  std::span<std::byte> out) {
   for (std::size_t i = 0; i < out.size(); ++i) {

@@ -52,6 +52,7 @@ struct EventSource {
   int fd = -1;  ///< belongs to the device
   std::uint16_t queue = 0;
   std::uint32_t token = 0;  ///< handed to on_event()
+  bool writable = false;    ///< tell of room for writing as well
 };
 
 class Device {
@@ -81,14 +82,17 @@ class Device {
 
   /// The device's own state (not its queues) as a versioned message of reeve.core.v1; empty: none.
   virtual std::string save_state() const { return {}; }
+  /// After activate(), when the saved device was active.
   /// InvalidArgument/DEVICE_STATE when the bytes are not such a message or ask for what we cannot
   /// honour.
   virtual Status load_state(std::string_view state) {
     if (state.empty()) return {};
-    return Error{Code::InvalidArgument, "DEVICE_STATE", std::string(name()) + " has no state"};
+    return Error{Code::InvalidArgument, "DEVICE_STATE", "the device has no state"};
   }
 };
 
+/// InvalidArgument/DEVICE_STATE.
+Error bad_state(std::string what);
 /// Copies the part of `config` that a read at `offset` wants; zeroes beyond its end.
 void copy_config(std::span<const std::byte> config, std::uint32_t offset, std::span<std::byte> out);
 

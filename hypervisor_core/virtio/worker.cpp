@@ -75,7 +75,8 @@ Status Workers::Thread::start(const std::vector<EventSource>& sources, const std
   for (const auto& slot : slots_)
     TRY(watch(slot.kick_fd, pack(Wake::Kick, slot.queue->index()), EPOLLIN));
   for (const auto& source : sources)
-    TRY(watch(source.fd, pack(Wake::Event, source.token), EPOLLIN | EPOLLET));
+    TRY(watch(source.fd, pack(Wake::Event, source.token),
+              EPOLLIN | EPOLLET | (source.writable ? std::uint32_t{EPOLLOUT} : 0)));
 
   std::promise<Status> ready;
   auto outcome = ready.get_future();

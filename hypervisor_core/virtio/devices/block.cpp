@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "reeve/core/v1/devices.pb.h"
 
 namespace reeve::core::virtio {
 namespace {
@@ -397,11 +398,28 @@ void Block::read_config(std::uint32_t offset, std::span<std::byte> out) {
 }
 
 std::string Block::save_state() const {
-  return {};
+  v1::BlockState state;
+  state.set_version(1);
+  state.set_size_bytes(disk_.size_bytes());
+  state.set_read_only(disk_.read_only());
+  state.set_queues(options_.queues);
+  state.set_discard(disk_.discard() != nullptr);
+  return state.SerializeAsString();
 }
 
-Status Block::load_state(std::string_view state) {
-  return Device::load_state(state);
+/// Nothing to set: the disk must be what the guest was told it is.
+Status Block::load_state(std::string_view bytes) {
+  v1::BlockState state;
+  if (!state.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || state.version() != 1)
+    return bad_state("not the state of a block device that we know");
+  if (state.size_bytes() != disk_.size_bytes()) return bad_state("the disk has another size here");
+  if (state.read_only() != disk_.read_only())
+    return bad_state("the disk is writable on one side only");
+  if (state.queues() != options_.queues)
+    return bad_state("the disk has another number of queues here");
+  if (state.discard() && disk_.discard() == nullptr)
+    return bad_state("the disk cannot discard here");
+  return {};
 }
 
 }  // namespace reeve::core::virtio
