@@ -1,0 +1,23 @@
+// reeve-vmm: runs one virtual machine.
+#include <cstdio>
+#include <span>
+
+#include "hypervisor_core/vmm/flags.h"
+#include "hypervisor_core/vmm/foreground.h"
+
+int main(int count, char** arguments) {
+  using namespace reeve;
+  using namespace reeve::core;
+  const auto flags = vmm::parse_flags(
+      std::span<const char* const>(arguments + 1, static_cast<std::size_t>(count - 1)));
+  if (!flags.ok() || flags.value().help || count == 1) {
+    if (!flags.ok()) std::fprintf(stderr, "reeve-vmm: %s\n", flags.error().message().c_str());
+    std::fputs(vmm::kUsage, stderr);
+    return flags.ok() && flags.value().help ? 0 : 2;
+  }
+  const auto code = vmm::run_in_foreground(flags.value().machine);
+  if (code.ok()) return code.value();
+  std::fprintf(stderr, "reeve-vmm: %s: %s\n", std::string(code.error().reason()).c_str(),
+               code.error().message().c_str());
+  return 4;
+}
