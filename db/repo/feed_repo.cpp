@@ -105,6 +105,20 @@ Result<Version> FeedReader::as_of(std::string_view uid, std::int64_t revision) {
                "'" + std::string(uid) + "' did not exist at revision " + std::to_string(revision)};
 }
 
+Result<std::vector<Version>> FeedReader::list_as_of(ObjectKind kind, std::int64_t revision,
+                                                    std::string_view after_uid, int limit) {
+  TRY(check_range(revision));
+  // The pluses keep the walk in order of uid, which needs no sorting.
+  auto rows = TRY(read_.query(
+      std::string(kSelect) +
+          "WHERE uid > ? AND +kind = ? AND +revision <= ? AND deleted = 0 AND NOT EXISTS ("
+          "SELECT 1 FROM object_version AS newer WHERE newer.uid = object_version.uid AND "
+          "newer.revision > object_version.revision AND newer.revision <= ?) "
+          "ORDER BY uid, revision LIMIT ?",
+      after_uid, to_text(kind), revision, revision, limit));
+  return read_all(rows, read_row);
+}
+
 Result<std::int64_t> FeedRepo::next_revision() {
   return TRY(revision()) + 1;
 }

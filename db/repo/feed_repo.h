@@ -32,6 +32,9 @@ class FeedReader {
   /// The object as it was at `revision`. NotFound/NO_VERSION when it did not exist then,
   /// OutOfRange/ REVISION_COMPACTED below the floor.
   Result<Version> as_of(std::string_view uid, std::int64_t revision);
+  /// Every object of a kind as it was at `revision`, by uid, after `after_uid`, at most `limit`.
+  Result<std::vector<Version>> list_as_of(ObjectKind kind, std::int64_t revision,
+                                          std::string_view after_uid, int limit);
 
  private:
   Status check_range(std::int64_t revision);

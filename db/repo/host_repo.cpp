@@ -76,13 +76,16 @@ Result<Host> HostRepo::insert(Host row, const Change& change) {
   FeedRepo feed(tx_);
   row.create_time = change.time;
   TRY(stamp(feed, row, change, Touch::Intent));
-  TRY(tx_.execute(
-      "INSERT INTO host (uid, name, etag, revision, create_time, update_time, state, address, "
-      "cert_key_sha256, spec, status, status_observed_at, link_epoch, link_last_seq, last_seen) "
-      "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-      row.uid, row.name, row.etag, row.revision, row.create_time, row.update_time, row.state,
-      row.address, null_if_empty(row.cert_key_sha256), Blob{row.spec}, Blob{row.status},
-      row.status_observed_at, row.link_epoch, row.link_last_seq, row.last_seen));
+  TRY(named(
+      tx_.execute(
+          "INSERT INTO host (uid, name, etag, revision, create_time, update_time, state, address, "
+          "cert_key_sha256, spec, status, status_observed_at, link_epoch, link_last_seq, "
+          "last_seen) "
+          "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+          row.uid, row.name, row.etag, row.revision, row.create_time, row.update_time, row.state,
+          row.address, null_if_empty(row.cert_key_sha256), Blob{row.spec}, Blob{row.status},
+          row.status_observed_at, row.link_epoch, row.link_last_seq, row.last_seen),
+      ObjectKind::Host, row));
   TRY(feed.append(version_of(ObjectKind::Host, row, change)));
   return row;
 }
@@ -96,11 +99,12 @@ Result<Host> HostRepo::update(Host row, const Change& change) {
   stored.address = std::move(row.address);
   stored.cert_key_sha256 = std::move(row.cert_key_sha256);
   stored.spec = std::move(row.spec);
-  TRY(
+  TRY(named(
       tx_.execute("UPDATE host SET name = ?, address = ?, cert_key_sha256 = ?, spec = ?, etag = ?, "
                   "revision = ?, update_time = ? WHERE uid = ?",
                   stored.name, stored.address, null_if_empty(stored.cert_key_sha256),
-                  Blob{stored.spec}, stored.etag, stored.revision, stored.update_time, stored.uid));
+                  Blob{stored.spec}, stored.etag, stored.revision, stored.update_time, stored.uid),
+      ObjectKind::Host, stored));
   TRY(feed.append(version_of(ObjectKind::Host, stored, change)));
   return stored;
 }

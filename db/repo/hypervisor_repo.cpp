@@ -79,11 +79,13 @@ Result<Hypervisor> HypervisorRepo::insert(Hypervisor row, const Change& change) 
   FeedRepo feed(tx_);
   row.create_time = change.time;
   TRY(stamp(feed, row, change, Touch::Intent));
-  TRY(tx_.execute(
-      "INSERT INTO hypervisor (uid, name, etag, revision, create_time, update_time, host_uid, "
-      "kind, state, spec, status, status_observed_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-      row.uid, row.name, row.etag, row.revision, row.create_time, row.update_time, row.host_uid,
-      row.kind, row.state, Blob{row.spec}, Blob{row.status}, row.status_observed_at));
+  TRY(named(
+      tx_.execute(
+          "INSERT INTO hypervisor (uid, name, etag, revision, create_time, update_time, host_uid, "
+          "kind, state, spec, status, status_observed_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+          row.uid, row.name, row.etag, row.revision, row.create_time, row.update_time, row.host_uid,
+          row.kind, row.state, Blob{row.spec}, Blob{row.status}, row.status_observed_at),
+      ObjectKind::Hypervisor, row));
   TRY(feed.append(version_of(ObjectKind::Hypervisor, row, change)));
   return row;
 }
@@ -96,11 +98,12 @@ Result<Hypervisor> HypervisorRepo::update(Hypervisor row, const Change& change) 
   stored.name = std::move(row.name);
   stored.kind = std::move(row.kind);
   stored.spec = std::move(row.spec);
-  TRY(
+  TRY(named(
       tx_.execute("UPDATE hypervisor SET name = ?, kind = ?, spec = ?, etag = ?, revision = ?, "
                   "update_time = ? WHERE uid = ?",
                   stored.name, stored.kind, Blob{stored.spec}, stored.etag, stored.revision,
-                  stored.update_time, stored.uid));
+                  stored.update_time, stored.uid),
+      ObjectKind::Hypervisor, stored));
   TRY(feed.append(version_of(ObjectKind::Hypervisor, stored, change)));
   return stored;
 }

@@ -83,13 +83,15 @@ Result<Image> ImageRepo::insert(Image row, const Change& change) {
   FeedRepo feed(tx_);
   row.create_time = change.time;
   TRY(stamp(feed, row, change, Touch::Intent));
-  TRY(tx_.execute(
-      "INSERT INTO image (uid, name, etag, revision, create_time, update_time, kind, format, "
-      "state, size_bytes, sha256, host_uid, spec, status, status_observed_at) VALUES "
-      "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-      row.uid, row.name, row.etag, row.revision, row.create_time, row.update_time, row.kind,
-      row.format, row.state, row.size_bytes, null_if_empty(row.sha256), null_if_empty(row.host_uid),
-      Blob{row.spec}, Blob{row.status}, row.status_observed_at));
+  TRY(named(
+      tx_.execute(
+          "INSERT INTO image (uid, name, etag, revision, create_time, update_time, kind, format, "
+          "state, size_bytes, sha256, host_uid, spec, status, status_observed_at) VALUES "
+          "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+          row.uid, row.name, row.etag, row.revision, row.create_time, row.update_time, row.kind,
+          row.format, row.state, row.size_bytes, null_if_empty(row.sha256),
+          null_if_empty(row.host_uid), Blob{row.spec}, Blob{row.status}, row.status_observed_at),
+      ObjectKind::Image, row));
   TRY(feed.append(version_of(ObjectKind::Image, row, change)));
   return row;
 }
@@ -103,11 +105,12 @@ Result<Image> ImageRepo::update(Image row, const Change& change) {
   stored.kind = std::move(row.kind);
   stored.host_uid = std::move(row.host_uid);
   stored.spec = std::move(row.spec);
-  TRY(
+  TRY(named(
       tx_.execute("UPDATE image SET name = ?, kind = ?, host_uid = ?, spec = ?, etag = ?, revision "
                   "= ?, update_time = ? WHERE uid = ?",
                   stored.name, stored.kind, null_if_empty(stored.host_uid), Blob{stored.spec},
-                  stored.etag, stored.revision, stored.update_time, stored.uid));
+                  stored.etag, stored.revision, stored.update_time, stored.uid),
+      ObjectKind::Image, stored));
   TRY(feed.append(version_of(ObjectKind::Image, stored, change)));
   return stored;
 }

@@ -19,6 +19,18 @@ inline Status check_etag(std::string_view given, const ObjectHead& stored, Objec
       .with("etag", stored.etag);
 }
 
+/// The outcome of a write; DB_UNIQUE on the name says so in words.
+inline Status named(Result<int> written, ObjectKind kind, const ObjectHead& row) {
+  if (written.ok()) return {};
+  auto error = std::move(written).error();
+  const auto columns = error.metadata().find("columns");
+  if (columns == error.metadata().end() || columns->second.find(".name") == std::string::npos)
+    return error;
+  return Error{Code::AlreadyExists, "DB_UNIQUE",
+               "there is another " + std::string(to_text(kind)) + " named '" + row.name + "'"}
+      .with("columns", columns->second);
+}
+
 /// The members of a version that every noun fills the same way.
 inline Version version_head(ObjectKind kind, const ObjectHead& row, const Change& change) {
   Version version;

@@ -96,13 +96,16 @@ Result<Vm> VmRepo::insert(Vm row, const Change& change) {
   FeedRepo feed(tx_);
   row.create_time = change.time;
   TRY(stamp(feed, row, change, Touch::Intent));
-  TRY(tx_.execute(
-      "INSERT INTO vm (uid, name, etag, revision, create_time, update_time, host_uid, "
-      "hypervisor_uid, state, cpus, memory_mib, origin, spec, status, status_observed_at) VALUES "
-      "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-      row.uid, row.name, row.etag, row.revision, row.create_time, row.update_time,
-      null_if_empty(row.host_uid), null_if_empty(row.hypervisor_uid), row.state, row.cpus,
-      row.memory_mib, row.origin, Blob{row.spec}, Blob{row.status}, row.status_observed_at));
+  TRY(named(
+      tx_.execute("INSERT INTO vm (uid, name, etag, revision, create_time, update_time, host_uid, "
+                  "hypervisor_uid, state, cpus, memory_mib, origin, spec, status, "
+                  "status_observed_at) VALUES "
+                  "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                  row.uid, row.name, row.etag, row.revision, row.create_time, row.update_time,
+                  null_if_empty(row.host_uid), null_if_empty(row.hypervisor_uid), row.state,
+                  row.cpus, row.memory_mib, row.origin, Blob{row.spec}, Blob{row.status},
+                  row.status_observed_at),
+      ObjectKind::Vm, row));
   TRY(feed.append(version_of(ObjectKind::Vm, row, change)));
   return row;
 }
@@ -119,12 +122,14 @@ Result<Vm> VmRepo::update(Vm row, const Change& change) {
   stored.memory_mib = row.memory_mib;
   stored.origin = std::move(row.origin);
   stored.spec = std::move(row.spec);
-  TRY(tx_.execute(
-      "UPDATE vm SET name = ?, host_uid = ?, hypervisor_uid = ?, cpus = ?, memory_mib = ?, origin "
-      "= ?, spec = ?, etag = ?, revision = ?, update_time = ? WHERE uid = ?",
-      stored.name, null_if_empty(stored.host_uid), null_if_empty(stored.hypervisor_uid),
-      stored.cpus, stored.memory_mib, stored.origin, Blob{stored.spec}, stored.etag,
-      stored.revision, stored.update_time, stored.uid));
+  TRY(named(
+      tx_.execute("UPDATE vm SET name = ?, host_uid = ?, hypervisor_uid = ?, cpus = ?, memory_mib "
+                  "= ?, origin "
+                  "= ?, spec = ?, etag = ?, revision = ?, update_time = ? WHERE uid = ?",
+                  stored.name, null_if_empty(stored.host_uid), null_if_empty(stored.hypervisor_uid),
+                  stored.cpus, stored.memory_mib, stored.origin, Blob{stored.spec}, stored.etag,
+                  stored.revision, stored.update_time, stored.uid),
+      ObjectKind::Vm, stored));
   TRY(feed.append(version_of(ObjectKind::Vm, stored, change)));
   return stored;
 }

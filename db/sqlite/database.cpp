@@ -25,6 +25,15 @@ int open_flags(Access access) {
   return 0;
 }
 
+/// SQLite would make the file readable for everyone that umask lets (WAL and shm copy its mode),
+/// and does not see to it that its name survives a power cut.
+Status make_private_file(const std::filesystem::path& path) {
+  const auto made = open_file(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+  if (made.ok()) return sync_dir(std::filesystem::absolute(path).parent_path());
+  if (made.error().reason() == "FILE_EXISTS") return {};
+  return made.error();
+}
+
 bool creates(Access access) {
   return access == Access::Create || access == Access::CreateFile;
 }
@@ -33,9 +42,8 @@ bool creates(Access access) {
 
 Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& path,
                                                  const OpenOptions& options) {
-  // SQLite would make the file readable for everyone that umask lets; WAL and shm copy its mode.
   if (creates(options.access) && options.vfs.empty()) {
-    const auto made = open_file(path, O_RDWR | O_CREAT, 0600);
+    const auto made = make_private_file(path);
     if (!made.ok())
       return Error{Code::FailedPrecondition, "DB_CANNOT_OPEN",
                    "opening database '" + path.string() + "': " + made.error().message()};
@@ -104,7 +112,7 @@ Result<Statement> Database::prepare(std::string_view sql, std::span<const Value>
   } else {
     const int rc = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()),
                                       SQLITE_PREPARE_PERSISTENT, &handle, nullptr);
-    if (rc != SQLITE_OK) return error(rc, sql);
+    if (rc != SQLITE_OK) return statement_error(handle_, rc, sql);
   }
   Statement statement(*this, handle);
   TRY(statement.bind(values));

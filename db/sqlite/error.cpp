@@ -7,11 +7,21 @@
 namespace reeve::db {
 namespace {
 
+/// "what: UNIQUE constraint failed: vm.name" -> "vm.name".
+std::string columns_of(std::string_view text) {
+  const auto colon = text.rfind(": ");
+  return std::string(colon == std::string_view::npos ? text : text.substr(colon + 2));
+}
+
 Error constraint_error(int extended, std::string text) {
   switch (extended) {
     case SQLITE_CONSTRAINT_UNIQUE:
     case SQLITE_CONSTRAINT_PRIMARYKEY:
-    case SQLITE_CONSTRAINT_ROWID: return {Code::AlreadyExists, "DB_UNIQUE", std::move(text)};
+    case SQLITE_CONSTRAINT_ROWID: {
+      auto columns = columns_of(text);
+      return Error{Code::AlreadyExists, "DB_UNIQUE", "there is another row with this " + columns}
+          .with("columns", columns);
+    }
     case SQLITE_CONSTRAINT_FOREIGNKEY:
       return {Code::FailedPrecondition, "DB_FOREIGN_KEY", std::move(text)};
     default: return {Code::Internal, "DB_CONSTRAINT", std::move(text)};
@@ -44,6 +54,16 @@ Error sqlite_error(sqlite3* connection, int result_code, std::string_view what) 
     case SQLITE_TOOBIG: return {Code::InvalidArgument, "DB_TOO_BIG", std::move(text)};
     case SQLITE_INTERRUPT: return {Code::Cancelled, "DB_INTERRUPTED", std::move(text)};
     default: return {Code::Internal, "DB_ERROR", std::move(text)};
+  }
+}
+
+Error statement_error(sqlite3* connection, int result_code, std::string_view sql) {
+  switch (result_code & 0xff) {
+    case SQLITE_ERROR:
+    case SQLITE_MISUSE:
+    case SQLITE_RANGE:
+    case SQLITE_MISMATCH: return sqlite_error(connection, result_code, sql);
+    default: return sqlite_error(connection, result_code, "database");
   }
 }
 

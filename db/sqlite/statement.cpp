@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 
 #include "db/sqlite/database.h"
+#include "db/sqlite/error.h"
 
 namespace reeve::db {
 
@@ -32,7 +33,7 @@ Status Statement::bind(std::span<const Value> values) {
     } else {
       rc = sqlite3_bind_null(handle_, index);
     }
-    if (rc != SQLITE_OK) return database_->error(rc, sqlite3_sql(handle_));
+    if (rc != SQLITE_OK) return statement_error(database_->handle(), rc, sqlite3_sql(handle_));
   }
   return {};
 }
@@ -41,7 +42,7 @@ Result<bool> Statement::step() {
   const int rc = sqlite3_step(handle_);
   if (rc == SQLITE_ROW) return true;
   if (rc == SQLITE_DONE) return false;
-  return database_->error(rc, sqlite3_sql(handle_));
+  return statement_error(database_->handle(), rc, sqlite3_sql(handle_));
 }
 
 std::int64_t Statement::integer(int column) const {

@@ -99,6 +99,11 @@ TEST_CASE("history and as-of show an object through time", "[db]") {
   CHECK(reason_of(feed.as_of("v1", 4)) == "NO_VERSION");
   CHECK(reason_of(feed.as_of("v2", 1)) == "NO_VERSION");
   CHECK(reason_of(feed.as_of("v1", 5)) == "REVISION_UNKNOWN");
+  CHECK(revisions(must(feed.list_as_of(ObjectKind::Vm, 1, "", 10))) == Revisions{1});
+  CHECK(revisions(must(feed.list_as_of(ObjectKind::Vm, 3, "", 10))) == Revisions{3, 2});
+  CHECK(revisions(must(feed.list_as_of(ObjectKind::Vm, 3, "v1", 10))) == Revisions{2});
+  CHECK(revisions(must(feed.list_as_of(ObjectKind::Vm, 4, "", 10))) == Revisions{2});
+  CHECK(must(feed.list_as_of(ObjectKind::Host, 4, "", 10)).empty());
 }
 
 TEST_CASE("compaction keeps what the floor needs and announces the gap", "[db]") {

@@ -120,7 +120,16 @@ TEST_CASE("a name is taken once, and free again after removal", "[db]") {
   Fleet fleet;
   auto tx = fleet.begin();
   VmRepo vms(tx);
-  CHECK(reason_of(vms.insert(vm_row("new", "a-1"), by("a"))) == "DB_UNIQUE");
+  const auto taken = vms.insert(vm_row("new", "a-1"), by("a"));
+  REQUIRE(reason_of(taken) == "DB_UNIQUE");
+  CHECK(taken.error().message() == "there is another vm named 'a-1'");
+  auto renamed = must(vms.get("v3"));
+  renamed.name = "a-1";
+  CHECK(reason_of(vms.update(renamed, by("a"))) == "DB_UNIQUE");
+  auto twin = host_row("h9", "twin");
+  twin.cert_key_sha256 = "key of h1";
+  CHECK(HostRepo(tx).insert(twin, by("a")).error().metadata().at("columns") ==
+        "host.cert_key_sha256");
   must(vms.remove("v4", "", by("a")));
   must(vms.insert(vm_row("new", "a-1"), by("a")));
 }
