@@ -26,6 +26,9 @@ class Libvirtd {
   void restart() const { script("restart"); }
   void kill() const { script("kill"); }
   void bring_up() const { script("up"); }
+  /// The daemon stops answering, sockets open; and goes on. Must not end frozen: thaw it.
+  void freeze() const { script("freeze"); }
+  void thaw() const { script("thaw"); }
   /// `virsh -c uri() arguments...`; any exit code.
   Finished virsh(const std::vector<std::string>& arguments) const;
 

@@ -2,7 +2,7 @@
 # tools/testbed/libvirtd.sh - a private libvirtd (with virtlogd) for tests, in namespaces of its own.
 #
 #   libvirtd.sh start DIR [--owner PID] [--net]   prints the connection URI; DIR must be a short path (socket name limit)
-#   libvirtd.sh uri DIR | restart DIR | kill DIR | up DIR | exec DIR COMMAND...
+#   libvirtd.sh uri DIR | restart DIR | kill DIR | up DIR | freeze DIR | thaw DIR | exec DIR COMMAND...
 #   libvirtd.sh stop DIR                          ends everything that lives in it, guests too, and removes DIR
 #
 # Own /run, /etc/libvirt, /var/lib/libvirt, /var/log/libvirt; /dev/kvm is hidden (a half-usable one makes each
@@ -187,6 +187,8 @@ main() {
     restart) end_daemon "$dir" TERM; up "$dir" ;;
     kill) end_daemon "$dir" KILL ;;
     up) up "$dir" ;;
+    freeze) kill -STOP "$(cat "$dir/run/libvirtd.pid")" ;;
+    thaw) kill -CONT "$(cat "$dir/run/libvirtd.pid")" ;;
     exec) enter "$dir" "$@" ;;
     stop) stop "$dir" ;;
     *) die "unknown verb $verb" ;;

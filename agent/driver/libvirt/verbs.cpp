@@ -39,10 +39,10 @@ bool agent_answers(virDomainPtr domain, Guests& guests, std::chrono::seconds dea
   return true;
 }
 
-/// The verb's effect was there already, or came from elsewhere while we asked.
-Status unless(bool holds, std::string_view attempt) {
-  Error error = last_error(attempt);  // before asking anything else
-  if (holds) return {};
+/// A verb failed; fine all the same if the guest is as it was meant to be (`active`).
+Status failed(std::string_view attempt, virDomainPtr domain, bool active) {
+  Error error = last_error(attempt);  // before the next call forgets it
+  if (virDomainIsActive(domain) == (active ? 1 : 0)) return {};
   return error;
 }
 
@@ -72,8 +72,7 @@ Status start_guest(virDomainPtr domain, WallTime now) {
       break;
     case GuestState::Stopped: break;
   }
-  if (virDomainCreate(domain) < 0)
-    return unless(virDomainIsActive(domain) == 1, "starting the guest");
+  if (virDomainCreate(domain) < 0) return failed("starting the guest", domain, true);
   note_start(domain, now);
   return {};
 }
@@ -85,8 +84,7 @@ Status shut_down_guest(virDomainPtr domain, Guests& guests, std::chrono::seconds
   if (agent_answers(domain, guests, agent_deadline) &&
       virDomainShutdownFlags(domain, VIR_DOMAIN_SHUTDOWN_GUEST_AGENT) == 0)
     return {};
-  if (virDomainShutdown(domain) < 0)
-    return unless(virDomainIsActive(domain) == 0, "asking the guest to shut down");
+  if (virDomainShutdown(domain) < 0) return failed("asking the guest to shut down", domain, false);
   return {};
 }
 
@@ -102,8 +100,7 @@ Status reboot_guest(virDomainPtr domain, Guests& guests, std::chrono::seconds ag
 Status power_off_guest(virDomainPtr domain) {
   const auto state = TRY(state_of(domain));
   if (!is_active(state)) return {};
-  if (virDomainDestroy(domain) < 0)
-    return unless(virDomainIsActive(domain) == 0, "powering off the guest");
+  if (virDomainDestroy(domain) < 0) return failed("powering off the guest", domain, false);
   return {};
 }
 

@@ -1,0 +1,213 @@
+// tests/agent/driver/libvirt_system_test.cpp - the libvirt driver against a real libvirtd that
+// crashes, hangs and is used by others, with QEMU guests running through it all.
+#include <algorithm>
+#include <fstream>
+#include <mutex>
+#include <thread>
+
+#include <catch2/catch.hpp>
+
+#include "agent/driver/libvirt/driver.h"
+#include "base/file.h"
+#include "tests/support/libvirtd.h"
+
+using namespace reeve;
+using namespace reeve::agent;
+using namespace std::chrono_literals;
+using agent::libvirt::LibvirtDriver;
+using agent::libvirt::LibvirtOptions;
+
+namespace {
+
+const std::string kWeb = "11111111-2222-4333-8444-555555555555";
+const std::string kMail = "22222222-2222-4333-8444-555555555555";
+
+bool eventually(const std::function<bool()>& holds) {
+  const auto end = std::chrono::steady_clock::now() + 90s;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(20ms);
+  }
+  return true;
+}
+
+/// A libvirtd, its driver and what the driver said.
+struct Bed {
+  explicit Bed(LibvirtOptions options = {}) {
+    options.uri = daemon.uri();
+    options.confine = false;
+    options.first_attempt = 30s;
+    options.connection.first_retry = 100ms;
+    options.connection.longest_retry = 500ms;
+    driver =
+        std::move(LibvirtDriver::create(options, RealClock::instance(), SystemRandom::instance()))
+            .value();
+    REQUIRE(driver->facts().available);
+    driver->watch([this](std::string uid) {
+      std::scoped_lock lock(mutex);
+      heard.push_back(std::move(uid));
+    });
+  }
+  ~Bed() { driver->watch(nullptr); }
+
+  bool hears(const std::string& uid) {
+    return eventually([&] {
+      std::scoped_lock lock(mutex);
+      return std::find(heard.begin(), heard.end(), uid) != heard.end();
+    });
+  }
+  void forget() {
+    std::scoped_lock lock(mutex);
+    heard.clear();
+  }
+  /// A guest without anything to boot: its firmware looks for a disk for ever.
+  GuestDefinition guest(const std::string& uid, const std::string& name) {
+    GuestDefinition guest{.uid = uid, .display_name = name, .cpus = 1, .memory_mib = 64};
+    guest.run_dir = dir / name;
+    REQUIRE(make_dirs(guest.run_dir).ok());
+    return guest;
+  }
+  void run(const GuestDefinition& guest) {
+    const auto defined = driver->define(guest);
+    INFO((defined.ok() ? "" : defined.error().message()));
+    REQUIRE(defined.ok());
+    REQUIRE(driver->start(guest.uid).ok());
+  }
+  std::string virsh(const std::vector<std::string>& arguments) const {
+    const auto finished = daemon.virsh(arguments);
+    INFO(finished.errors);
+    REQUIRE(finished.exit_code == 0);
+    return finished.output;
+  }
+  std::string write(const std::string& name, const std::string& text) const {
+    std::ofstream(dir / name) << text;
+    return dir / name;
+  }
+
+  test::TempDir dir;
+  test::Libvirtd daemon;
+  std::mutex mutex;
+  std::vector<std::string> heard;
+  std::unique_ptr<LibvirtDriver> driver;
+};
+
+}  // namespace
+
+TEST_CASE("guests and their driver live through a crash of libvirtd", "[libvirt][root]") {
+  Bed bed;
+  bed.run(bed.guest(kWeb, "web"));
+  bed.run(bed.guest(kMail, "mail"));
+  const auto before = bed.driver->get(kWeb).value();
+  bed.daemon.kill();
+  REQUIRE(eventually([&] { return !bed.driver->facts().available; }));
+  CHECK(bed.driver->list().error().reason() == "HYPERVISOR_DOWN");
+  CHECK_FALSE(bed.driver->facts().description.empty());
+  bed.forget();
+  bed.daemon.bring_up();
+  REQUIRE(bed.hears(""));
+  CHECK(bed.driver->facts().available);
+  CHECK(bed.driver->facts().description.empty());
+  const auto list = bed.driver->list().value();
+  CHECK(list.size() == 2);
+  CHECK(std::all_of(list.begin(), list.end(),
+                    [](const auto& guest) { return guest.state == GuestState::Running; }));
+  CHECK(bed.driver->get(kWeb).value().start_time == before.start_time);
+  bed.forget();
+  REQUIRE(bed.driver->power_off(kWeb).ok());
+  CHECK(bed.hears(kWeb));  // events were registered anew
+}
+
+TEST_CASE("a libvirtd that hangs makes calls busy in time, and its return is noticed",
+          "[libvirt][root]") {
+  LibvirtOptions options;
+  options.read_deadline = 500ms;
+  options.change_deadline = 500ms;
+  options.connection.keepalive_interval = 1s;
+  options.connection.keepalive_count = 2;
+  options.connection.open_deadline = 2s;
+  Bed bed(options);
+  const auto guest = bed.guest(kWeb, "web");
+  REQUIRE(eventually([&] { return bed.driver->define(guest).ok(); }));
+  bed.daemon.freeze();
+  const auto begin = std::chrono::steady_clock::now();
+  const auto busy = bed.driver->get(kWeb);
+  CHECK(std::chrono::steady_clock::now() - begin < 5s);
+  CHECK(busy.error().reason() == "HYPERVISOR_BUSY");
+  CHECK_FALSE(bed.driver->facts().warnings.empty());
+  CHECK(eventually([&] { return bed.driver->get(kWeb).error().reason() == "HYPERVISOR_DOWN"; }));
+  bed.forget();
+  bed.daemon.thaw();
+  CHECK(bed.hears(""));
+  CHECK(eventually([&] { return bed.driver->get(kWeb).ok(); }));
+}
+
+TEST_CASE("what others do to guests is heard and seen", "[libvirt][root]") {
+  Bed bed;
+  const auto file =
+      bed.write("theirs.xml", "<domain type='qemu'><name>theirs</name><uuid>" + kMail +
+                                  "</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu><os><type "
+                                  "arch='x86_64' machine='q35'>hvm</type></os></domain>");
+  bed.virsh({"define", file});
+  CHECK(bed.hears(kMail));
+  CHECK_FALSE(bed.driver->get(kMail).value().managed);
+  bed.run(bed.guest(kWeb, "web"));
+  bed.forget();
+  bed.virsh({"destroy", "web"});
+  CHECK(bed.hears(kWeb));
+  CHECK(bed.driver->get(kWeb).value().state == GuestState::Stopped);
+  bed.virsh({"undefine", "web"});
+  CHECK(eventually([&] { return bed.driver->get(kWeb).error().reason() == "GUEST_NOT_FOUND"; }));
+}
+
+TEST_CASE("changing a guest keeps the parts that QEMU users add by hand", "[libvirt][root]") {
+  Bed bed;
+  auto guest = bed.guest(kWeb, "web");
+  guest.guest_agent = true;
+  guest.nics = {{.id = "nic0", .mac = "52:54:00:00:00:01"}};
+  REQUIRE(bed.driver->define(guest).ok());
+  auto xml = bed.virsh({"dumpxml", "--inactive", "web"});
+  xml.replace(xml.find("<domain type='qemu'"), 19,
+              "<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'");
+  xml.insert(xml.find("</devices>"), "<watchdog model='i6300esb' action='reset'/>");
+  xml.insert(xml.find("</domain>"),
+             "<qemu:commandline><qemu:env name='THEIRS' value='1'/></qemu:commandline>");
+  bed.virsh({"define", bed.write("edited.xml", xml)});
+  guest.cpus = 2;
+  guest.nics.clear();
+  const auto defined = bed.driver->define(guest);
+  INFO((defined.ok() ? "" : defined.error().message()));
+  REQUIRE(defined.ok());
+  const auto after = bed.virsh({"dumpxml", "--inactive", "web"});
+  CHECK(after.find("THEIRS") != std::string::npos);
+  CHECK(after.find("i6300esb") != std::string::npos);
+  CHECK(after.find("52:54:00:00:00:01") == std::string::npos);
+  CHECK(after.find(">2</vcpu>") != std::string::npos);
+}
+
+TEST_CASE("a guest goes with its managed save, and never with its disk", "[libvirt][root]") {
+  Bed bed;
+  auto guest = bed.guest(kWeb, "web");
+  const auto disk = bed.write("disk.raw", std::string(1u << 20, '\0'));
+  guest.disks = {{.id = "disk0", .path = disk, .format = DiskFormat::Raw}};
+  bed.run(guest);
+  CHECK(bed.virsh({"dumpxml", "web"}).find("<serial>disk0</serial>") != std::string::npos);
+  bed.virsh({"managedsave", "web"});
+  CHECK(bed.driver->get(kWeb).value().state_reason == "saved");
+  const auto gone = bed.driver->undefine(kWeb);
+  INFO((gone.ok() ? "" : gone.error().message()));
+  CHECK(gone.ok());
+  CHECK(std::filesystem::exists(disk));
+  CHECK(bed.driver->list().value().empty());
+}
+
+TEST_CASE("what QEMU cannot start is refused with its own words", "[libvirt][root]") {
+  Bed bed;
+  auto guest = bed.guest(kWeb, "web");
+  guest.disks = {{.id = "disk0", .path = bed.dir / "absent.raw", .format = DiskFormat::Raw}};
+  REQUIRE(bed.driver->define(guest).ok());
+  const auto started = bed.driver->start(kWeb);
+  REQUIRE_FALSE(started.ok());
+  INFO(started.error().message());
+  CHECK(started.error().message().find("absent.raw") != std::string::npos);
+  CHECK(bed.driver->get(kWeb).value().state == GuestState::Stopped);
+}
