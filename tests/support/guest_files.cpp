@@ -11,8 +11,8 @@ namespace reeve::test {
 
 namespace {
 
-GuestFiles prepare_quick_guest() {
-  const Command prepare{.argv = {source_dir() / "tools/guest/prepare", "kernel", "initramfs"},
+GuestFiles prepare_guest(const std::string& initramfs) {
+  const Command prepare{.argv = {source_dir() / "tools/guest/prepare", "kernel", initramfs},
                         .timeout = std::chrono::minutes(5)};
   auto outcome = run_checked(prepare);
   if (!outcome.ok()) throw std::runtime_error(outcome.error().message());  // Catch2 reports it
@@ -25,7 +25,12 @@ GuestFiles prepare_quick_guest() {
 }  // namespace
 
 GuestFiles quick_guest() {
-  static const GuestFiles files = prepare_quick_guest();
+  static const GuestFiles files = prepare_guest("initramfs");
+  return files;
+}
+
+GuestFiles agent_guest() {
+  static const GuestFiles files = prepare_guest("agent");
   return files;
 }
 

@@ -12,5 +12,7 @@ struct GuestFiles {
 
 /// Prepares it on the first call (a download of one Debian package), then finds it in the cache.
 GuestFiles quick_guest();
+/// The same with qemu-guest-agent in it.
+GuestFiles agent_guest();
 
 }  // namespace reeve::test

@@ -9,6 +9,7 @@
 
 #include "agent/driver/libvirt/driver.h"
 #include "base/file.h"
+#include "tests/support/guest_files.h"
 #include "tests/support/libvirtd.h"
 
 using namespace reeve;
@@ -23,7 +24,7 @@ const std::string kWeb = "11111111-2222-4333-8444-555555555555";
 const std::string kMail = "22222222-2222-4333-8444-555555555555";
 
 bool eventually(const std::function<bool()>& holds) {
-  const auto end = std::chrono::steady_clock::now() + 90s;
+  const auto end = std::chrono::steady_clock::now() + 150s;
   while (!holds()) {
     if (std::chrono::steady_clock::now() > end) return false;
     std::this_thread::sleep_for(20ms);
@@ -210,4 +211,42 @@ TEST_CASE("what QEMU cannot start is refused with its own words", "[libvirt][roo
   INFO(started.error().message());
   CHECK(started.error().message().find("absent.raw") != std::string::npos);
   CHECK(bed.driver->get(kWeb).value().state == GuestState::Stopped);
+}
+
+TEST_CASE("a change that makes no event is seen by a look, and by a later list",
+          "[libvirt][root]") {
+  LibvirtOptions options;
+  options.keep_definitions = 1ms;
+  Bed bed(options);
+  auto guest = bed.guest(kWeb, "web");
+  guest.cpus = 2;
+  bed.run(guest);
+  CHECK(bed.driver->list().value().at(0).pending_restart.empty());
+  bed.virsh({"setvcpus", "web", "1", "--config"});
+  const std::vector<std::string> pending{"spec.cpus"};
+  CHECK(bed.driver->get(kWeb).value().pending_restart == pending);
+  CHECK(eventually([&] { return bed.driver->list().value().at(0).pending_restart == pending; }));
+}
+
+TEST_CASE("a guest agent tells addresses and is asked to shut down", "[libvirt][root]") {
+  Bed bed;
+  auto guest = bed.guest(kWeb, "web");
+  guest.memory_mib = 192;
+  guest.guest_agent = true;
+  guest.nics = {{.id = "nic0", .mac = "52:54:00:00:00:01"}};
+  const auto files = test::agent_guest();
+  guest.kernel_path = files.kernel;
+  guest.initrd_path = files.initramfs;
+  guest.command_line = "console=ttyS0 quiet panic=-1";
+  bed.run(guest);
+  const auto has_address = [&] {
+    const auto addresses = bed.driver->get(kWeb).value().addresses;
+    return std::find(addresses.begin(), addresses.end(), "10.0.2.15") != addresses.end();
+  };
+  CHECK(eventually(has_address));
+  const auto listed = bed.driver->list().value().at(0).addresses;
+  CHECK(std::find(listed.begin(), listed.end(), "10.0.2.15") != listed.end());
+  REQUIRE(bed.driver->request_shutdown(kWeb).ok());
+  CHECK(eventually([&] { return bed.driver->get(kWeb).value().state == GuestState::Stopped; }));
+  CHECK(bed.driver->get(kWeb).value().addresses.empty());
 }
