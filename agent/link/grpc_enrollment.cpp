@@ -27,7 +27,8 @@ Result<Address> parse_address(const std::string& text) {
   Address out;
   if (colon != std::string::npos && colon > 0) {
     out.host = text.substr(0, colon);
-    if (out.host.starts_with('[') && out.host.ends_with(']')) out.host = out.host.substr(1, out.host.size() - 2);
+    if (out.host.starts_with('[') && out.host.ends_with(']'))
+      out.host = out.host.substr(1, out.host.size() - 2);
     const char* end = text.data() + text.size();
     const auto [last, error] = std::from_chars(text.data() + colon + 1, end, out.port);
     if (error == std::errc{} && last == end && out.port != 0 && !out.host.empty()) return out;
@@ -38,7 +39,8 @@ Result<Address> parse_address(const std::string& text) {
 template <class Request, class Response>
 Result<Response> call(v1::EnrollmentService::Stub& stub,
                       grpc::Status (v1::EnrollmentService::Stub::*method)(grpc::ClientContext*,
-                                                                          const Request&, Response*),
+                                                                          const Request&,
+                                                                          Response*),
                       const Request& request, const std::string& attempt) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kDeadline);
@@ -66,7 +68,9 @@ Result<v1::Identity> enroll(const IdentityFiles& files, const EnrollOptions& opt
   const Address address = TRY(parse_address(options.server));
   if (files.is_enrolled())
     return Error(Code::AlreadyExists, "ALREADY_ENROLLED", "this host is enrolled already")
-        .remedy("to enrol it anew, stop the agent and remove the folder 'identity' below its data folder");
+        .remedy(
+            "to enrol it anew, stop the agent and remove the folder 'identity' below its data "
+            "folder");
   const auto chain = TRY(crypto::fetch_peer_chain(address.host, address.port, kDeadline));
   if (!crypto::constant_time_equal(chain.ca_fingerprint, token.ca_fingerprint))
     return Error(Code::Unauthenticated, "SERVER_NOT_TRUSTED",
@@ -79,7 +83,8 @@ Result<v1::Identity> enroll(const IdentityFiles& files, const EnrollOptions& opt
   request.set_hostname(options.hostname);
   const auto channel = open_channel(options.server, {.ca_pem = chain.ca_pem});
   const auto stub = v1::EnrollmentService::NewStub(channel);
-  const auto response = TRY(call(*stub, &v1::EnrollmentService::Stub::Enroll, request, "enrolling"));
+  const auto response =
+      TRY(call(*stub, &v1::EnrollmentService::Stub::Enroll, request, "enrolling"));
   if (!is_uuid(response.host_uid()))
     return Error{Code::Internal, "SERVER_ERROR", "the server gave this host no uid"};
   v1::Identity identity;

@@ -10,15 +10,15 @@
 namespace reeve::agent {
 
 struct EnrollOptions {
-  std::string server{};    ///< "host:port" of the API
+  std::string server{};  ///< "host:port" of the API
   std::string token{};
   std::string hostname{};  ///< how the host calls itself
 };
 
-/// Fetches the server's CA, compares it with the fingerprint in the token before anything is said, makes the
-/// key, redeems the token and keeps what came back. Blocks.
-/// InvalidArgument/BAD_ENROLL_TOKEN, BAD_ADDRESS; Unauthenticated/SERVER_NOT_TRUSTED (another CA than the
-/// token names); AlreadyExists/ALREADY_ENROLLED; what the server answers.
+/// Fetches the server's CA, compares it with the fingerprint in the token before anything is said,
+/// makes the key, redeems the token and keeps what came back. Blocks.
+/// InvalidArgument/BAD_ENROLL_TOKEN, BAD_ADDRESS; Unauthenticated/SERVER_NOT_TRUSTED (another CA
+/// than the token names); AlreadyExists/ALREADY_ENROLLED; what the server answers.
 Result<v1::Identity> enroll(const IdentityFiles& files, const EnrollOptions& options);
 
 /// Gets a new certificate for our key, also when the old one has expired. Blocks.

@@ -25,7 +25,8 @@ Error error_of(const grpc::Status& status, const std::string& attempt) {
       .remedy(detail.remedy());
 }
 
-std::shared_ptr<grpc::Channel> open_channel(const std::string& address, const Credentials& credentials) {
+std::shared_ptr<grpc::Channel> open_channel(const std::string& address,
+                                            const Credentials& credentials) {
   grpc::SslCredentialsOptions options;
   options.pem_root_certs = credentials.ca_pem;
   if (!credentials.certificate_pem.empty()) {

@@ -13,8 +13,9 @@ namespace reeve::agent {
 
 Error error_of(const grpc::Status& status, const std::string& attempt);
 
-/// TLS to a server signed by `credentials.ca_pem`; with our certificate when there is one. Every channel has
-/// its own connections: a renewed certificate is used from the next one on.
-std::shared_ptr<grpc::Channel> open_channel(const std::string& address, const Credentials& credentials);
+/// TLS to a server signed by `credentials.ca_pem`; with our certificate when there is one. Every
+/// channel has its own connections: a renewed certificate is used from the next one on.
+std::shared_ptr<grpc::Channel> open_channel(const std::string& address,
+                                            const Credentials& credentials);
 
 }  // namespace reeve::agent

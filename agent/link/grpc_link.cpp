@@ -64,8 +64,9 @@ class Stream final : public grpc::ClientBidiReactor<v1::ConnectRequest, v1::Conn
   void OnDone(const grpc::Status& status) override {
     const auto self = std::move(self_);
     if (!is_heard()) return;
-    events_.closed(status.ok() ? Error{Code::Unavailable, "SERVER_CLOSED", "the server ended the link"}
-                               : error_of(status, "link to the server"));
+    events_.closed(status.ok()
+                       ? Error{Code::Unavailable, "SERVER_CLOSED", "the server ended the link"}
+                       : error_of(status, "link to the server"));
   }
 
  private:
@@ -140,7 +141,8 @@ std::shared_ptr<grpc::Channel> GrpcLink::channel() const {
 
 Result<std::unique_ptr<ByteSource>> GrpcLink::open(const std::string& ticket) {
   const auto current = channel();
-  if (!current) return Error{Code::Unavailable, "UPLOAD_LOST", "there is no connection to the server"};
+  if (!current)
+    return Error{Code::Unavailable, "UPLOAD_LOST", "there is no connection to the server"};
   return open_upload(current, ticket);
 }
 

@@ -1,4 +1,5 @@
-// agent/link/grpc_link.h - the link over gRPC: the stream, and the side streams for uploads and consoles.
+// agent/link/grpc_link.h - the link over gRPC: the stream, and the side streams for uploads and
+// consoles.
 //
 // Threads: gRPC's own call the events; everything else as the interfaces say.
 #pragma once

@@ -119,7 +119,8 @@ class UploadSource final : public ByteSource {
 
 Result<std::unique_ptr<ByteSource>> open_upload(const std::shared_ptr<grpc::Channel>& channel,
                                                 const std::string& ticket) {
-  return std::unique_ptr<ByteSource>(std::make_unique<UploadSource>(Upload::begin(channel, ticket)));
+  return std::unique_ptr<ByteSource>(
+      std::make_unique<UploadSource>(Upload::begin(channel, ticket)));
 }
 
 }  // namespace reeve::agent

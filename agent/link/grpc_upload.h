@@ -13,8 +13,8 @@ namespace reeve::agent {
 
 inline constexpr std::chrono::seconds kUploadSilence{60};
 
-/// Unavailable/UPLOAD_LOST from read() when nothing came for kUploadSilence or the stream broke. At most a
-/// few messages are held in memory.
+/// Unavailable/UPLOAD_LOST from read() when nothing came for kUploadSilence or the stream broke. At
+/// most a few messages are held in memory.
 Result<std::unique_ptr<ByteSource>> open_upload(const std::shared_ptr<grpc::Channel>& channel,
                                                 const std::string& ticket);
 

@@ -7,7 +7,9 @@
 
 namespace reeve::agent {
 
-bool IdentityFiles::is_enrolled() const { return file_size(folder_ + "/identity.pb").ok(); }
+bool IdentityFiles::is_enrolled() const {
+  return file_size(folder_ + "/identity.pb").ok();
+}
 
 Result<std::string> IdentityFiles::key() const {
   const std::string path = folder_ + "/key.pem";
@@ -26,7 +28,8 @@ Result<v1::Identity> IdentityFiles::identity() const {
   v1::Identity identity;
   const std::string record = TRY(read_file(folder_ + "/identity.pb"));
   if (!identity.ParseFromString(record) || identity.host_uid().empty())
-    return Error{Code::DataLoss, "IDENTITY_DAMAGED", "'" + folder_ + "/identity.pb' cannot be read"};
+    return Error{Code::DataLoss, "IDENTITY_DAMAGED",
+                 "'" + folder_ + "/identity.pb' cannot be read"};
   return identity;
 }
 

@@ -1,7 +1,8 @@
 // agent/link/identity.h - the host's key, its certificate and whom it trusts, as files:
 // <data>/identity/{key.pem, certificate.pem, ca.pem, identity.pb}, all 0600.
 //
-// The key is made once and never leaves the host; it is the host's identity. Calls block; any thread.
+// The key is made once and never leaves the host; it is the host's identity. Calls block; any
+// thread.
 #pragma once
 
 #include <memory>

@@ -1,15 +1,15 @@
 #include "agent/storage/beneath.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <memory>
 
 #include "base/file.h"
 #include "base/text.h"
@@ -30,7 +30,8 @@ Result<Fd> open_beneath(int folder, std::string_view name, int flags, mode_t mod
     if (fd >= 0) return Fd(static_cast<int>(fd));
     if (errno == EINTR || errno == EAGAIN) continue;
     if (errno == ELOOP || errno == EXDEV)
-      return Error{Code::PermissionDenied, "PATH_ESCAPES", "'" + path + "' has a link or leads elsewhere"};
+      return Error{Code::PermissionDenied, "PATH_ESCAPES",
+                   "'" + path + "' has a link or leads elsewhere"};
     return errno_error("opening '" + path + "'");
   }
 }

@@ -1,11 +1,11 @@
 #include "agent/storage/dir_store.h"
 
+#include <filesystem>
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
-
-#include <filesystem>
 
 #include "agent/storage/image_copy.h"
 #include "agent/storage/seed.h"
@@ -45,8 +45,9 @@ Status check_uid(std::string_view uid) {
 Error refused(const std::string& path, const std::vector<std::string>& allowed) {
   return Error(Code::PermissionDenied, "IMPORT_PATH_REFUSED",
                "'" + path + "' is not a plain file below a folder this host imports from")
-      .remedy(allowed.empty() ? "set 'import_dirs' in the agent's configuration, or upload the image"
-                              : "move it below " + join(allowed, " or ") + ", or upload it");
+      .remedy(allowed.empty()
+                  ? "set 'import_dirs' in the agent's configuration, or upload the image"
+                  : "move it below " + join(allowed, " or ") + ", or upload it");
 }
 
 bool climbs(std::string_view path) {
@@ -57,8 +58,8 @@ bool climbs(std::string_view path) {
 
 }  // namespace
 
-DirStore::DirStore(DirStoreOptions options, std::string data, Folder root, Folder images, Folder guests,
-                   Folder making)
+DirStore::DirStore(DirStoreOptions options, std::string data, Folder root, Folder images,
+                   Folder guests, Folder making)
     : options_(std::move(options)),
       data_(std::move(data)),
       root_(std::move(root)),
@@ -116,8 +117,8 @@ Error DirStore::with_space(Error error, std::int64_t needed_bytes) {
                     (error.reason() == "PROGRAM_FAILED" && now.ok() && free < (1 << 20));
   if (!full) return error;
   return Error(Code::ResourceExhausted, "DISK_FULL",
-               "the store of this host is full: " + std::to_string(needed_bytes) + " bytes are needed, " +
-                   std::to_string(free) + " are free")
+               "the store of this host is full: " + std::to_string(needed_bytes) +
+                   " bytes are needed, " + std::to_string(free) + " are free")
       .remedy("remove images or machines from this host, or add space below '" + data_ + "'")
       .with("needed_bytes", std::to_string(needed_bytes))
       .with("free_bytes", std::to_string(free));
@@ -138,8 +139,10 @@ Result<Fd> DirStore::open_import(const std::string& path) const {
     const std::string prefix = dir.ends_with('/') ? dir : dir + "/";
     if (!plain.starts_with(prefix)) continue;
     const Folder folder = TRY(Folder::open(dir));
-    auto fd = folder.open_file(std::string_view(plain).substr(prefix.size()), O_RDONLY | O_NONBLOCK);
-    if (!fd.ok() && fd.error().reason() == "PATH_ESCAPES") return refused(path, options_.import_dirs);
+    auto fd =
+        folder.open_file(std::string_view(plain).substr(prefix.size()), O_RDONLY | O_NONBLOCK);
+    if (!fd.ok() && fd.error().reason() == "PATH_ESCAPES")
+      return refused(path, options_.import_dirs);
     if (!fd.ok()) return std::move(fd).error();
     struct stat st {};
     if (::fstat(fd.value().get(), &st) != 0) return errno_error("looking at '" + path + "'");
@@ -161,7 +164,8 @@ Result<v1::StoredImage> DirStore::bring_in(const v1::ImportImage& action, std::i
   const auto make = [&]() -> Result<v1::StoredImage> {
     at("import.begin");
     const Folder folder = TRY(making_.make_folder(name, kPassMode));
-    const Fd fd = TRY(folder.open_file(file_name_of(action.kind()), O_RDWR | O_CREAT | O_EXCL, 0600));
+    const Fd fd =
+        TRY(folder.open_file(file_name_of(action.kind()), O_RDWR | O_CREAT | O_EXCL, 0600));
     v1::StoredImage image = TRY(fill(fd.get()));
     at("import.filled");
     // Read-only from here on: its bytes never change.
@@ -180,7 +184,8 @@ Result<v1::StoredImage> DirStore::bring_in(const v1::ImportImage& action, std::i
   return made;
 }
 
-Result<v1::StoredImage> DirStore::import_file(const v1::ImportImage& action, const CopyProgress& progress) {
+Result<v1::StoredImage> DirStore::import_file(const v1::ImportImage& action,
+                                              const CopyProgress& progress) {
   TRY(check_uid(action.uid()));
   if (images_.has(action.uid())) return image(action.uid());
   const Fd from = TRY(open_import(action.host_path()));
@@ -215,7 +220,8 @@ Result<v1::StoredImage> DirStore::image(std::string_view uid) {
   const std::string record = TRY(images_.read(std::string(uid) + "/image.pb"));
   v1::StoredImage image;
   if (!image.ParseFromString(record) || image.uid() != uid)
-    return Error{Code::DataLoss, "STORE_DAMAGED", "the record of image '" + std::string(uid) + "' is damaged"};
+    return Error{Code::DataLoss, "STORE_DAMAGED",
+                 "the record of image '" + std::string(uid) + "' is damaged"};
   return image;
 }
 
@@ -249,11 +255,14 @@ Status DirStore::remove_image(std::string_view uid) {
   {
     Lock lock(mutex_);
     if (in_preparation_.contains(uid))
-      return Error{Code::FailedPrecondition, "IMAGE_IN_USE", "a machine is being made from the image"};
-    // Held while the guests are read: prepare_guest() names its images before it makes its folder visible.
+      return Error{Code::FailedPrecondition, "IMAGE_IN_USE",
+                   "a machine is being made from the image"};
+    // Held while the guests are read: prepare_guest() names its images before it makes its folder
+    // visible.
     const std::string user = TRY(user_of_image(uid));
     if (!user.empty())
-      return Error(Code::FailedPrecondition, "IMAGE_IN_USE", "machine '" + user + "' is made from the image")
+      return Error(Code::FailedPrecondition, "IMAGE_IN_USE",
+                   "machine '" + user + "' is made from the image")
           .resource("vms/" + user);
     const std::string name = "gone." + std::string(uid) + "." + std::to_string(next_name_++);
     TRY(images_.move_to(uid, making_, name));
@@ -282,7 +291,8 @@ Status DirStore::make_disk(const v1::GuestDisk& disk, const Folder& folder) {
   const v1::StoredImage stored = TRY(image(disk.image()));
   const bool is_disk = stored.kind() == reeve::v1::Image::KIND_DISK;
   if (!is_disk && stored.kind() != reeve::v1::Image::KIND_ISO)
-    return Error{Code::InvalidArgument, "BAD_DISK", "the image of disk '" + disk.id() + "' is no disk"};
+    return Error{Code::InvalidArgument, "BAD_DISK",
+                 "the image of disk '" + disk.id() + "' is no disk"};
   const auto format = is_disk ? stored.format() : reeve::v1::DISK_FORMAT_RAW;
   if (format != disk.image_format())
     return Error{Code::InvalidArgument, "BAD_DISK",
@@ -291,7 +301,8 @@ Status DirStore::make_disk(const v1::GuestDisk& disk, const Folder& folder) {
   const std::int64_t image_size = (stored.virtual_size_bytes() + kSector - 1) / kSector * kSector;
   if (size != 0 && disk.size_bytes() < image_size)
     return Error(Code::InvalidArgument, "DISK_TOO_SMALL",
-                 "disk '" + disk.id() + "' is smaller than its image of " + std::to_string(image_size) + " bytes")
+                 "disk '" + disk.id() + "' is smaller than its image of " +
+                     std::to_string(image_size) + " bytes")
         .with("needed_bytes", std::to_string(image_size));
   return core::create_overlay(
       path, TRY(image_path(disk.image())),
@@ -299,7 +310,8 @@ Status DirStore::make_disk(const v1::GuestDisk& disk, const Folder& folder) {
       size != 0 ? size : static_cast<std::uint64_t>(image_size));
 }
 
-Status DirStore::fill_guest(const v1::GuestSpec& spec, const Folder& folder, const std::string& path) {
+Status DirStore::fill_guest(const v1::GuestSpec& spec, const Folder& folder,
+                            const std::string& path) {
   for (const auto& disk : spec.disks()) {
     TRY(make_disk(disk, folder));
     at("prepare.disk");
@@ -444,7 +456,8 @@ Status DirStore::keep_saved_state(std::string_view uid) {
 
 Result<std::string> DirStore::saved_state(std::string_view uid) {
   const Folder folder = TRY(guest_folder(uid));
-  if (!folder.has("state")) return Error{Code::NotFound, "NO_SAVED_STATE", "the machine has no saved state"};
+  if (!folder.has("state"))
+    return Error{Code::NotFound, "NO_SAVED_STATE", "the machine has no saved state"};
   return data_ + "/guests/" + std::string(uid) + "/state";
 }
 

@@ -1,8 +1,8 @@
 // agent/storage/dir_store.h - the store as folders on a disk.
 //
-//   <data>/images/<uid>/{disk|kernel|initrd|iso, image.pb}   bytes that never change, and their record
-//   <data>/guests/<uid>/{spec.pb, <id>.qcow2|raw, seed.iso, state, run/}
-//   <data>/making/                                            half-made things; emptied at start
+//   <data>/images/<uid>/{disk|kernel|initrd|iso, image.pb}   bytes that never change, and their
+//   record <data>/guests/<uid>/{spec.pb, <id>.qcow2|raw, seed.iso, state, run/} <data>/making/
+//   half-made things; emptied at start
 //
 // A folder appears under its uid in one rename, when all in it is on the disk.
 #pragma once
@@ -34,7 +34,8 @@ class DirStore final : public Store {
   /// Makes the folders, sweeps what a crash left. One DirStore per data folder.
   static Result<std::unique_ptr<DirStore>> open(DirStoreOptions options);
 
-  Result<v1::StoredImage> import_file(const v1::ImportImage& action, const CopyProgress& progress) override;
+  Result<v1::StoredImage> import_file(const v1::ImportImage& action,
+                                      const CopyProgress& progress) override;
   Result<v1::StoredImage> import_stream(const v1::ImportImage& action, ByteSource& source,
                                         const CopyProgress& progress) override;
   Result<v1::StoredImage> image(std::string_view uid) override;
@@ -64,7 +65,8 @@ class DirStore final : public Store {
     if (options_.at) options_.at(point);
   }
   Result<Fd> open_import(const std::string& path) const;
-  Result<v1::StoredImage> bring_in(const v1::ImportImage& action, std::int64_t needed_bytes, const Fill& fill);
+  Result<v1::StoredImage> bring_in(const v1::ImportImage& action, std::int64_t needed_bytes,
+                                   const Fill& fill);
   Status check_space(std::int64_t needed_bytes);
   /// Turns "no space" into numbers a person can use.
   Error with_space(Error error, std::int64_t needed_bytes);

@@ -1,15 +1,15 @@
 #include "agent/storage/image_copy.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <vector>
 
 #include "base/crypto/sha256.h"
 #include "base/file.h"
@@ -39,11 +39,12 @@ class FileSource final : public ByteSource {
 };
 
 bool is_zero(std::span<const std::byte> bytes) {
-  return bytes.empty() ||
-         (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+  return bytes.empty() || (bytes[0] == std::byte{0} &&
+                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
-/// Writes the blocks that are not zero; the file already ends where `size` says or is extended later.
+/// Writes the blocks that are not zero; the file already ends where `size` says or is extended
+/// later.
 Status write_sparse(int to, std::int64_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const auto block = bytes.first(std::min(bytes.size(), kHoleBlock));
@@ -82,14 +83,17 @@ Result<Copied> pass(ByteSource& source, int to, std::int64_t total, Write write,
     digest.update(bytes);
     if (write == Write::Yes) TRY(write_sparse(to, done, bytes));
     done += static_cast<std::int64_t>(n);
-    if (!progress(done, total)) return Error{Code::Cancelled, "STEP_CANCELLED", "the import was cancelled"};
+    if (!progress(done, total))
+      return Error{Code::Cancelled, "STEP_CANCELLED", "the import was cancelled"};
   }
   if (write == Write::Yes && ::ftruncate(to, done) != 0) return errno_error("setting the size");
   if (::fsync(to) != 0) return errno_error("syncing the image");
   return Copied{done, digest.finish_hex()};
 }
 
-Error invalid(std::string message) { return {Code::InvalidArgument, "IMAGE_INVALID", std::move(message)}; }
+Error invalid(std::string message) {
+  return {Code::InvalidArgument, "IMAGE_INVALID", std::move(message)};
+}
 
 constexpr std::string_view kQcow2Magic = "QFI\xfb";
 
@@ -102,7 +106,9 @@ Result<std::int64_t> check_disk(const v1::ImportImage& action, int fd, std::int6
     return static_cast<std::int64_t>(facts.virtual_size);
   }
   constexpr std::int64_t kSector = 512;
-  if (size % kSector != 0) return invalid("a raw disk of " + std::to_string(size) + " bytes is no whole number of sectors");
+  if (size % kSector != 0)
+    return invalid("a raw disk of " + std::to_string(size) +
+                   " bytes is no whole number of sectors");
   std::byte first[4];
   TRY(read_at(fd, 0, first));
   if (std::memcmp(first, kQcow2Magic.data(), sizeof first) == 0)
@@ -133,8 +139,9 @@ Result<Copied> copy_file(int from, int to, const CopyProgress& progress) {
 Result<v1::StoredImage> check_image(const v1::ImportImage& action, int fd, const Copied& copied) {
   if (copied.size_bytes == 0) return invalid("the image is empty");
   std::string expected = action.sha256();
-  std::transform(expected.begin(), expected.end(), expected.begin(),
-                 [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::transform(expected.begin(), expected.end(), expected.begin(), [](char c) {
+    return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
   if (!expected.empty() && expected != copied.sha256)
     return Error(Code::DataLoss, "IMAGE_DIGEST", "the bytes do not have the expected digest")
         .remedy("fetch the image again, or correct the digest")

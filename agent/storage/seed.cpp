@@ -22,7 +22,8 @@ Status put(const std::string& path, const std::string& content) {
 }  // namespace
 
 Status make_seed(const v1::Seed& seed, const std::string& folder) {
-  if (seed.user_data().size() + seed.meta_data().size() + seed.network_config().size() > 2 * kMaxSeed)
+  if (seed.user_data().size() + seed.meta_data().size() + seed.network_config().size() >
+      2 * kMaxSeed)
     return Error{Code::InvalidArgument, "BAD_SEED", "the cloud-init data is too large"};
   const std::string files = folder + "/seed";
   const std::string iso = folder + "/seed.iso";
@@ -37,13 +38,14 @@ Status make_seed(const v1::Seed& seed, const std::string& folder) {
     const Fd fd = TRY(open_file(iso, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   }
   Command command;
-  command.argv = {"xorriso", "-as", "mkisofs", "-quiet", "-output", iso, "-volid", "cidata",
-                  "-joliet",  "-rock", files};
+  command.argv = {"xorriso", "-as",    "mkisofs", "-quiet", "-output", iso,
+                  "-volid",  "cidata", "-joliet", "-rock",  files};
   command.timeout = std::chrono::seconds(60);
   command.cpu_limit_seconds = 30;
   auto ran = run_checked(command);
   if (!ran.ok() && ran.error().reason() == "PROGRAM_NOT_FOUND")
-    return Error(Code::FailedPrecondition, "XORRISO_MISSING", "xorriso is not installed on this host")
+    return Error(Code::FailedPrecondition, "XORRISO_MISSING",
+                 "xorriso is not installed on this host")
         .remedy("apt-get install xorriso");
   TRY(std::move(ran));
   const Fd made = TRY(open_file(iso, O_RDONLY | O_NOFOLLOW));

@@ -1,0 +1,137 @@
+#include "agent/composition.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <thread>
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include "agent/driver/libvirt/driver.h"
+#include "agent/driver/sim/driver.h"
+#include "agent/host/machine_probe.h"
+#include "agent/link/agent_core.h"
+#include "agent/link/dir_outbox.h"
+#include "agent/link/grpc_link.h"
+#include "agent/link/renewer.h"
+#include "agent/storage/dir_store.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/random.h"
+#include "base/thread.h"
+
+namespace reeve::agent {
+namespace {
+
+Result<Fd> lock_data(const std::string& data) {
+  Fd fd = TRY(open_file(data + "/lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  if (errno != EWOULDBLOCK) return errno_error("locking the data folder");
+  return Error{Code::FailedPrecondition, "DATA_FOLDER_BUSY",
+               "another agent runs on '" + data + "'"};
+}
+
+/// Declared in the order in which things need each other; destroyed the other way round.
+class RunningAgent final : public Agent {
+ public:
+  RunningAgent(std::string data, AgentConfig config)
+      : data_(std::move(data)), config_(std::move(config)), identity_(data_) {}
+  ~RunningAgent() override {
+    renewer_.reset();
+    workers_.reset();
+    // The core lives on its loop: with the thread gone nothing of it runs any more.
+    loop_.stop();
+    core_.reset();
+  }
+
+  Status begin() {
+    lock_ = TRY(lock_data(data_));
+    const v1::Identity identity = TRY(identity_.identity());
+    outbox_ = TRY(DirOutbox::open(data_));
+    store_ = TRY(DirStore::open({.data = data_, .import_dirs = config_.import_dirs}));
+    const reeve::v1::KvmFacts kvm = probe_kvm_here();
+    log::info("kvm probed", {{"usable", kvm.usable()}, {"description", kvm.description()}});
+    probe_ = std::make_unique<MachineProbe>(HostRoot{}, kvm);
+    TRY(attach_drivers(kvm.usable()));
+    link_ = std::make_unique<GrpcLink>(identity_, identity.link_address());
+    workers_ =
+        std::make_unique<WorkerPool>("worker", static_cast<std::size_t>(config_.worker_threads));
+    TRY(make_core(identity));
+    renewer_ = std::make_unique<Renewer>(identity_, RealClock::instance());
+    loop_.post([this] { core_->start(); });
+    log::info("agent started",
+              {{"host", identity.host_uid()}, {"server", identity.link_address()}});
+    return {};
+  }
+
+ private:
+  Status attach_drivers(bool kvm_usable) {
+    for (const auto& one : config_.libvirt) {
+      libvirt::LibvirtOptions options;
+      options.uri = one.uri;
+      options.kvm_usable = kvm_usable;
+      options.confine = config_.confine_guests;
+      options.disk_cache = config_.disk_cache;
+      auto driver = TRY(libvirt::LibvirtDriver::create(std::move(options), RealClock::instance(),
+                                                       SystemRandom::instance()));
+      drivers_.emplace(one.id, std::move(driver));
+    }
+    if (!config_.simulate) return {};
+    sim_loop_ = std::make_unique<ThreadLoop>("sim");
+    sim_ = std::make_unique<SimHypervisor>(*sim_loop_, SystemRandom::instance());
+    drivers_.emplace("sim", std::make_unique<SimDriver>(*sim_));
+    return {};
+  }
+
+  Status make_core(const v1::Identity& identity) {
+    AgentParts parts;
+    parts.loop = &loop_;
+    parts.workers = workers_.get();
+    parts.random = &SystemRandom::instance();
+    parts.channel = link_.get();
+    parts.outbox = outbox_.get();
+    parts.probe = probe_.get();
+    for (const auto& [id, driver] : drivers_) parts.world.drivers.emplace(id, driver.get());
+    parts.world.store = store_.get();
+    parts.world.uploads = link_.get();
+    parts.world.clock = &RealClock::instance();
+    auto& policy = parts.world.policy;
+    policy.any_bridge =
+        std::find(config_.bridges.begin(), config_.bridges.end(), "*") != config_.bridges.end();
+    policy.bridges.insert(config_.bridges.begin(), config_.bridges.end());
+    AgentSettings settings;
+    settings.session.host_uid = identity.host_uid();
+    settings.session.version = REEVE_VERSION;
+    settings.session.boot_id = read_boot_id(HostRoot{});
+    settings.observer.version = REEVE_VERSION;
+    core_ = TRY(AgentCore::create(std::move(parts), std::move(settings)));
+    return {};
+  }
+
+  const std::string data_;
+  const AgentConfig config_;
+  Fd lock_{};
+  const IdentityFiles identity_;
+  std::unique_ptr<DirOutbox> outbox_{};
+  std::unique_ptr<DirStore> store_{};
+  std::unique_ptr<MachineProbe> probe_{};
+  std::unique_ptr<ThreadLoop> sim_loop_{};
+  std::unique_ptr<SimHypervisor> sim_{};
+  std::map<std::string, std::unique_ptr<Driver>> drivers_{};
+  std::unique_ptr<GrpcLink> link_{};
+  ThreadLoop loop_{"agent"};
+  std::unique_ptr<AgentCore> core_{};
+  std::unique_ptr<WorkerPool> workers_{};
+  std::unique_ptr<Renewer> renewer_{};
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Agent>> Agent::start(const std::string& data, const AgentConfig& config) {
+  auto agent = std::make_unique<RunningAgent>(data, config);
+  TRY(agent->begin());
+  return std::unique_ptr<Agent>(std::move(agent));
+}
+
+}  // namespace reeve::agent

@@ -1,0 +1,33 @@
+// agent/host/machine_probe.h - the HostProbe of a real machine.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "agent/host/fingerprint.h"
+#include "agent/host/host_probe.h"
+#include "base/mutex.h"
+
+namespace reeve::agent {
+
+/// Safe from several threads.
+class MachineProbe final : public HostProbe {
+ public:
+  /// `kvm` was found by running a guest once, at the start (probe_kvm_here()).
+  MachineProbe(HostRoot root, reeve::v1::KvmFacts kvm)
+      : root_(std::move(root)), kvm_(std::move(kvm)) {}
+
+  reeve::v1::HostStatus facts() override;
+  reeve::v1::ResourceUse use() override;
+
+ private:
+  const HostRoot root_;
+  const reeve::v1::KvmFacts kvm_;
+  Mutex mutex_;
+  CpuTicks last_ REEVE_GUARDED_BY(mutex_){};
+};
+
+/// Runs a small guest on /dev/kvm. Blocks for up to two seconds.
+reeve::v1::KvmFacts probe_kvm_here();
+
+}  // namespace reeve::agent
