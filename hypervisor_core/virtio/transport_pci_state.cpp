@@ -12,7 +12,7 @@ using namespace pci_layout;
 
 namespace {
 
-Error bad_state(const std::string& what) {
+Error refused_state(const std::string& what) {
   return Error{Code::InvalidArgument, "DEVICE_STATE", what};
 }
 
@@ -53,11 +53,11 @@ void TransportPci::save(v1::VirtioPciState& state) const {
 Status TransportPci::load(const v1::VirtioPciState& state) {
   const std::string name(device_.name());
   if (state.version() != 1 || state.device() != name)
-    return bad_state("the state is not one of " + name);
+    return refused_state("the state is not one of " + name);
   if (state.queues_size() != static_cast<int>(queue_count_))
-    return bad_state(name + " had another number of queues");
+    return refused_state(name + " had another number of queues");
   if ((state.driver_features() & ~offered_) != 0)
-    return bad_state(name + " used features that this version does not have");
+    return refused_state(name + " used features that this version does not have");
   std::vector<QueuePosition> positions;
   {
     Lock lock(mutex_);

@@ -17,7 +17,8 @@
 namespace reeve::core {
 namespace {
 
-constexpr std::uint64_t kSerialPort = 0x3f8, kRtcPort = 0x70, kKeyboardPort = 0x60;
+constexpr std::uint64_t kSerialPort = 0x3f8, kRtcPort = 0x70, kKeyboardPort = 0x60,
+                        kPciPorts = 0xcf8;
 constexpr std::uint32_t kSerialInterrupt = 4;
 
 Result<std::unique_ptr<boot::ByteSource>> open_image(const std::string& path) {
@@ -67,7 +68,8 @@ Board::Board(const v1::MachineConfig& config, const BoardWorld& world)
       world_(world),
       reset_control_(world.events),
       pvpanic_(world.events),
-      debug_exit_(world.events) {}
+      debug_exit_(world.events),
+      pci_(mmio_, reset_control_) {}
 
 Board::~Board() = default;
 
@@ -78,6 +80,11 @@ Result<std::unique_ptr<Board>> Board::create(const v1::MachineConfig& config,
   board->cpuid_ = TRY(world.accelerator.supported_cpuid());
   TRY(board->make_memory());
   TRY(board->make_chipset());
+  board->peripherals_ =
+      TRY(Peripherals::create(config, {.memory = *board->memory_,
+                                       .partition = *board->partition_,
+                                       .root = board->pci_,
+                                       .prepare_thread = world.prepare_device_thread}));
   SystemRandom::instance().fill(board->generation_id_);
   return board;
 }
@@ -115,8 +122,9 @@ Status Board::make_chipset() {
   // Port 0x61 between the two registers is the accelerator's (PIT channel 2).
   TRY(ports_.attach(kKeyboardPort, I8042::kPorts, *keyboard_));
   TRY(ports_.attach(AcpiPorts::kBase, AcpiPorts::kSize, *acpi_));
-  TRY(ports_.attach(ResetControl::kPort, 1, reset_control_));
+  TRY(ports_.attach(kPciPorts, 8, pci_.ports()));  // with ResetControl in their midst
   TRY(ports_.attach(Pvpanic::kPort, 1, pvpanic_));
+  TRY(mmio_.attach(kEcam.base, kEcam.size, pci_.ecam()));
   if (config_.debug_exit()) TRY(ports_.attach(DebugExit::kPort, DebugExit::kPorts, debug_exit_));
   return {};
 }
@@ -147,6 +155,8 @@ Status Board::reset() {
   serial_->reset();
   keyboard_->reset();
   acpi_->reset();
+  pci_.reset();
+  peripherals_->reset();
   return memory_->discard();
 }
 

@@ -18,6 +18,8 @@
 #include "hypervisor_core/chipset/i8042.h"
 #include "hypervisor_core/chipset/serial_16550.h"
 #include "hypervisor_core/memory/guest_memory.h"
+#include "hypervisor_core/pci/root.h"
+#include "hypervisor_core/vm/peripherals.h"
 #include "reeve/core/v1/machine.pb.h"
 
 namespace reeve::core {
@@ -28,6 +30,8 @@ struct BoardWorld {
   MachineEvents& events;
   ByteSink& console;
   const Clock& clock;
+  /// Runs first on every device thread.
+  std::function<Status()> prepare_device_thread{};
 };
 
 class Board final : public accel::ExitHandler {
@@ -52,6 +56,8 @@ class Board final : public accel::ExitHandler {
   AcpiHardware& acpi() { return *acpi_; }
   CmosRtc& rtc() { return *rtc_; }
   I8042& keyboard() { return *keyboard_; }
+  pci::Root& pci() { return pci_; }
+  Peripherals& peripherals() { return *peripherals_; }
 
   void port_read(std::uint16_t port, std::span<std::byte> out) override { ports_.read(port, out); }
   void port_write(std::uint16_t port, std::span<const std::byte> value) override {
@@ -86,6 +92,8 @@ class Board final : public accel::ExitHandler {
   ResetControl reset_control_;
   Pvpanic pvpanic_;
   DebugExit debug_exit_;
+  pci::Root pci_;
+  std::unique_ptr<Peripherals> peripherals_;
   std::array<std::byte, 16> generation_id_{};
 };
 

@@ -58,9 +58,11 @@ Vm::~Vm() {
 
 Status Vm::build() {
   Lock lock(verbs_);
-  board_ = TRY(Board::create(
-      config_,
-      {.accelerator = accelerator_, .events = *this, .console = console_, .clock = clock_}));
+  board_ = TRY(Board::create(config_, {.accelerator = accelerator_,
+                                       .events = *this,
+                                       .console = console_,
+                                       .clock = clock_,
+                                       .prepare_device_thread = options_.prepare_device_thread}));
   for (std::uint32_t id = 0; id < config_.vcpus(); ++id) {
     auto vcpu = TRY(board_->make_vcpu(id));
     power_on_.push_back(TRY(vcpu->state()));
@@ -93,7 +95,7 @@ Status Vm::start() {
     Lock lock(verbs_);
     TRY(require_alive());
     if (state() != State::Created) return {};
-    go();
+    TRY(go());
   }
   changed();
   return {};
@@ -117,7 +119,7 @@ Status Vm::resume() {
     TRY(require_alive());
     if (state() != State::Paused) return {};
     for (auto& vcpu : vcpus_) vcpu->vcpu().note_pause();
-    go();
+    TRY(go());
   }
   changed();
   return {};
@@ -131,7 +133,7 @@ Status Vm::reset() {
     const bool was_running = state() == State::Running;
     halt();
     TRY(restart());
-    if (was_running) go();
+    if (was_running) TRY(go());
   }
   changed();
   return {};
@@ -152,11 +154,14 @@ void Vm::stop() {
 void Vm::halt() {
   for (auto& vcpu : vcpus_) vcpu->request_park();
   for (auto& vcpu : vcpus_) vcpu->wait_parked();
+  board_->peripherals().halt();
 }
 
-void Vm::go() {
+Status Vm::go() {
+  TRY(board_->peripherals().go());
   state_ = State::Running;
   for (auto& vcpu : vcpus_) vcpu->run();
+  return {};
 }
 
 Status Vm::restart() {
@@ -248,11 +253,11 @@ void Vm::act_on_event(MachineEvent event, std::uint32_t value) {
     return end(report_of(v1::ExitReport::KIND_GUEST_RESET, "the guest reset"));
   const bool was_running = state() == State::Running;
   halt();
-  const auto restarted = restart();
+  auto restarted = restart();
+  if (restarted.ok() && was_running) restarted = go();
   if (!restarted.ok())
     return end(report_of(v1::ExitReport::KIND_DEVICE_ERROR,
                          "reset failed: " + restarted.error().message()));
-  if (was_running) go();
 }
 
 std::string Vm::describe_registers(std::uint32_t vcpu) {
@@ -297,6 +302,7 @@ v1::MachineStatus Vm::status() const {
   }
   status.set_exits(exits);
   status.set_cpu_time_us(cpu_time);
+  board_->peripherals().describe(status);
   status.set_boot_format(std::string(boot_format_));
   return status;
 }

@@ -39,6 +39,8 @@ struct VmOptions {
   std::function<void()> on_change{};
   /// Runs first on every vCPU thread.
   std::function<Status()> prepare_vcpu_thread{};
+  /// Runs first on every device thread.
+  std::function<Status()> prepare_device_thread{};
 };
 
 class Vm final : private MachineEvents {
@@ -97,7 +99,7 @@ class Vm final : private MachineEvents {
   void act_on(const Occurrence& occurrence) REEVE_REQUIRES(verbs_);
   void act_on_event(MachineEvent event, std::uint32_t value) REEVE_REQUIRES(verbs_);
   void halt() REEVE_REQUIRES(verbs_);
-  void go() REEVE_REQUIRES(verbs_);
+  Status go() REEVE_REQUIRES(verbs_);
   Status restart() REEVE_REQUIRES(verbs_);
   void end(v1::ExitReport report) REEVE_REQUIRES(verbs_);
   Status require_alive() const;

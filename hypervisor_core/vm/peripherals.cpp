@@ -1,0 +1,202 @@
+#include "hypervisor_core/vm/peripherals.h"
+
+#include <algorithm>
+
+#include <fcntl.h>
+
+#include "base/file.h"
+#include "base/random.h"
+#include "hypervisor_core/block/chain.h"
+#include "hypervisor_core/net/passt_backend.h"
+#include "hypervisor_core/net/tap_backend.h"
+#include "hypervisor_core/virtio/devices/block.h"
+#include "hypervisor_core/virtio/devices/net.h"
+#include "hypervisor_core/virtio/devices/rng.h"
+
+namespace reeve::core {
+namespace {
+
+constexpr std::uint32_t kDefaultDiskQueues = 4;
+
+Result<std::unique_ptr<Disk>> open_disk(const v1::DiskConfig& config) {
+  std::vector<Layer> layers;
+  for (const auto& layer : config.layers()) {
+    const bool writable = layers.empty() && !config.read_only();
+    layers.push_back(
+        {.fd = TRY(open_file(layer.path(), writable ? O_RDWR : O_RDONLY)),
+         .format = layer.format() == v1::DISK_FORMAT_QCOW2 ? DiskFormat::Qcow2 : DiskFormat::Raw});
+  }
+  return open_chain(std::move(layers), config.read_only() ? Access::ReadOnly : Access::ReadWrite);
+}
+
+std::array<std::uint8_t, 6> mac_of(const std::string& text) {
+  std::array<std::uint8_t, 6> mac{};
+  for (std::size_t i = 0; i < mac.size(); ++i)
+    mac[i] = static_cast<std::uint8_t>(std::stoi(text.substr(3 * i, 2), nullptr, 16));
+  return mac;
+}
+
+Result<std::unique_ptr<NetBackend>> open_backend(const v1::NicConfig& config) {
+  if (config.tap_name().empty())
+    return std::unique_ptr<NetBackend>(TRY(PasstBackend::connect(config.passt_socket())));
+  const auto pairs = static_cast<std::uint16_t>(std::max(config.queue_pairs(), 1u));
+  return std::unique_ptr<NetBackend>(TRY(TapBackend::open(config.tap_name(), pairs)));
+}
+
+}  // namespace
+
+/// A device in its slot. The transport goes first: its workers use the device.
+struct Peripherals::Unit {
+  virtual ~Unit() = default;
+  virtual void describe(v1::MachineStatus&) const {}
+  std::string id{};
+  std::unique_ptr<virtio::Device> device{};
+  std::unique_ptr<virtio::TransportPci> transport{};
+};
+
+struct Peripherals::DiskUnit final : Unit {
+  ~DiskUnit() override {
+    transport.reset();
+    device.reset();
+  }
+  virtio::Block& block() const { return static_cast<virtio::Block&>(*device); }
+  void describe(v1::MachineStatus& status) const override {
+    const auto& counters = block().counters();
+    auto& out = *status.add_disks();
+    out.set_id(id);
+    out.set_reads(counters.reads);
+    out.set_writes(counters.writes);
+    out.set_read_bytes(counters.read_bytes);
+    out.set_written_bytes(counters.written_bytes);
+    out.set_errors(counters.errors);
+  }
+  std::unique_ptr<Disk> disk{};
+};
+
+struct Peripherals::NicUnit final : Unit {
+  ~NicUnit() override {
+    transport.reset();
+    device.reset();
+  }
+  void describe(v1::MachineStatus& status) const override {
+    const auto& counters = static_cast<const virtio::Net&>(*device).counters();
+    auto& out = *status.add_nics();
+    out.set_id(id);
+    out.set_received_frames(counters.received_frames);
+    out.set_received_bytes(counters.received_bytes);
+    out.set_sent_frames(counters.sent_frames);
+    out.set_sent_bytes(counters.sent_bytes);
+    out.set_dropped_frames(counters.dropped_in);
+  }
+  std::unique_ptr<NetBackend> backend{};
+};
+
+Peripherals::Peripherals(const PeripheralsWorld& world)
+    : world_(world), control_("virtio-control") {}
+
+Peripherals::~Peripherals() {
+  halt();
+  control_.stop();
+}
+
+Result<std::unique_ptr<Peripherals>> Peripherals::create(const v1::MachineConfig& config,
+                                                         const PeripheralsWorld& world) {
+  std::unique_ptr<Peripherals> out(new Peripherals(world));
+  for (const auto& disk : config.disks()) {
+    auto added = out->add_disk(disk, config.vcpus());
+    if (!added.ok()) return std::move(added).error().during("disk '" + disk.id() + "'");
+  }
+  for (const auto& nic : config.nics()) {
+    auto added = out->add_nic(nic);
+    if (!added.ok()) return std::move(added).error().during("network card '" + nic.id() + "'");
+  }
+  if (config.rng()) TRY(out->add_simple(std::make_unique<virtio::Rng>(SystemRandom::instance())));
+  return out;
+}
+
+Status Peripherals::add_disk(const v1::DiskConfig& config, std::uint32_t vcpus) {
+  auto unit = std::make_unique<DiskUnit>();
+  unit->id = config.id();
+  unit->disk = TRY(open_disk(config));
+  const std::uint32_t queues =
+      config.queues() != 0 ? config.queues() : std::min(vcpus, kDefaultDiskQueues);
+  unit->device = TRY(virtio::Block::create(
+      *unit->disk, {.serial = config.serial(),
+                    .queues = static_cast<std::uint16_t>(queues),
+                    .limit = {.bytes_per_second = config.limit_bytes_per_second(),
+                              .operations_per_second = config.limit_requests_per_second()}}));
+  return plug(std::move(unit));
+}
+
+Status Peripherals::add_nic(const v1::NicConfig& config) {
+  auto unit = std::make_unique<NicUnit>();
+  unit->id = config.id();
+  unit->backend = TRY(open_backend(config));
+  unit->device = TRY(virtio::Net::create(*unit->backend, {.mac = mac_of(config.mac())}));
+  return plug(std::move(unit));
+}
+
+Status Peripherals::add_simple(std::unique_ptr<virtio::Device> device) {
+  auto unit = std::make_unique<Unit>();
+  unit->id = std::string(device->name());
+  unit->device = std::move(device);
+  return plug(std::move(unit));
+}
+
+Status Peripherals::plug(std::unique_ptr<Unit> unit) {
+  unit->transport = TRY(virtio::TransportPci::create(
+      *unit->device, {world_.memory, world_.partition, control_},
+      {.name = unit->id.substr(0, 12), .prepare_thread = world_.prepare_thread}));
+  TRY(world_.root.add(*unit->transport));
+  units_.push_back(std::move(unit));
+  return {};
+}
+
+void Peripherals::on_control(const std::function<void()>& task) {
+  control_.run_and_wait(task);
+}
+
+void Peripherals::halt() {
+  on_control([this] {
+    for (auto& unit : units_) unit->transport->stop_workers();
+  });
+}
+
+Status Peripherals::go() {
+  Status outcome;
+  on_control([this, &outcome] {
+    for (auto& unit : units_) {
+      auto started = unit->transport->start_workers();
+      if (!started.ok()) outcome = std::move(started).error().during("starting " + unit->id);
+    }
+  });
+  return outcome;
+}
+
+void Peripherals::reset() {
+  on_control([this] {
+    for (auto& unit : units_) unit->transport->reset_function();
+  });
+}
+
+std::vector<Peripherals::Plugged> Peripherals::plugged() const {
+  std::vector<Plugged> out;
+  for (const auto& unit : units_) out.push_back({unit->id, unit->transport.get()});
+  return out;
+}
+
+void Peripherals::describe(v1::MachineStatus& status) const {
+  for (const auto& unit : units_) unit->describe(status);
+}
+
+Status Peripherals::disk_grown(const std::string& id) {
+  for (auto& unit : units_) {
+    auto* disk = dynamic_cast<DiskUnit*>(unit.get());
+    if (disk == nullptr || disk->id != id) continue;
+    disk->block().announce_size();
+    return {};
+  }
+  return Error{Code::NotFound, "DISK_NOT_FOUND", "the machine has no disk '" + id + "'"};
+}
+
+}  // namespace reeve::core

@@ -1,0 +1,74 @@
+// hypervisor_core/vm/peripherals.h - the virtio devices of a machine with their files, backends and
+// transports.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/loop.h"
+#include "base/status.h"
+#include "hypervisor_core/pci/root.h"
+#include "hypervisor_core/virtio/transport_pci.h"
+#include "reeve/core/v1/control.pb.h"
+#include "reeve/core/v1/machine.pb.h"
+
+namespace reeve::core {
+
+/// What the devices are connected to; all outlive them.
+struct PeripheralsWorld {
+  GuestMemory& memory;
+  accel::Partition& partition;
+  pci::Root& root;
+  /// Runs first on every device thread.
+  std::function<Status()> prepare_thread{};
+};
+
+class Peripherals {
+ public:
+  /// Opens files and backends and plugs the devices in, in the order of the configuration: balloon,
+  /// rng, console, vsock after disks and network cards. Errors of the files and backends name the
+  /// device.
+  static Result<std::unique_ptr<Peripherals>> create(const v1::MachineConfig& config,
+                                                     const PeripheralsWorld& world);
+  ~Peripherals();
+  Peripherals(const Peripherals&) = delete;
+  Peripherals& operator=(const Peripherals&) = delete;
+
+  /// Waits until no device touches guest memory. Only while no vCPU runs.
+  void halt();
+  /// Goes on after halt().
+  Status go();
+  /// Devices and transports as after power-on. Only while halted.
+  void reset();
+
+  /// A device in PCI slot order, for saved state.
+  struct Plugged {
+    std::string id{};
+    virtio::TransportPci* transport = nullptr;
+  };
+  std::vector<Plugged> plugged() const;
+
+  /// Adds figures of disks and network cards.
+  void describe(v1::MachineStatus& status) const;
+  /// NotFound/DISK_NOT_FOUND; errors of the file.
+  Status disk_grown(const std::string& id);
+
+ private:
+  struct Unit;
+  struct DiskUnit;
+  struct NicUnit;
+  explicit Peripherals(const PeripheralsWorld& world);
+  Status add_disk(const v1::DiskConfig& config, std::uint32_t vcpus);
+  Status add_nic(const v1::NicConfig& config);
+  Status add_simple(std::unique_ptr<virtio::Device> device);
+  Status plug(std::unique_ptr<Unit> unit);
+  void on_control(const std::function<void()>& task);
+
+  const PeripheralsWorld world_;
+  ThreadLoop control_;
+  std::vector<std::unique_ptr<Unit>> units_;
+};
+
+}  // namespace reeve::core
