@@ -16,7 +16,8 @@ install_packages() {
   local missing
   missing=$(missing_packages "$@")
   [ -n "$missing" ] || return 0
-  apt-cache show $missing >/dev/null 2>&1 || quietly "updating package lists" as_root apt-get -q update
+  apt-get -qq -s --no-install-recommends install $missing >/dev/null 2>&1 ||
+    quietly "updating package lists" as_root apt-get -q update
   apt_install $missing || {
     quietly "updating package lists" as_root apt-get -q update
     apt_install $missing || fail "could not install: $(echo $missing)"
