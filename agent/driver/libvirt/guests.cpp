@@ -135,8 +135,9 @@ Result<Definitions> Guests::definitions(virDomainPtr domain, bool active) const 
   return read;
 }
 
-Result<Definitions> Guests::known(virDomainPtr domain, const std::string& uid, bool active,
-                                  bool fresh) {
+Result<std::shared_ptr<const Definitions>> Guests::known(virDomainPtr domain,
+                                                         const std::string& uid, bool active,
+                                                         bool fresh) {
   std::uint64_t version = 0;
   {
     Lock lock(mutex_);
@@ -144,9 +145,10 @@ Result<Definitions> Guests::known(virDomainPtr domain, const std::string& uid, b
     version = entry.version;
     if (!fresh && entry.definitions && entry.active == active &&
         steady_clock::now() < entry.expires)
-      return *entry.definitions;
+      return entry.definitions;
   }
-  auto read = TRY(definitions(domain, active));
+  std::shared_ptr<const Definitions> read =
+      std::make_shared<Definitions>(TRY(definitions(domain, active)));
   Lock lock(mutex_);
   auto& entry = entries_[uid];
   if (entry.version != version) return read;  // changed while we read: the next one reads again
@@ -162,7 +164,8 @@ Result<Definitions> Guests::known(virDomainPtr domain, const std::string& uid, b
 Result<GuestSeen> Guests::seen(virDomainPtr domain, const DomainState& state, bool fresh) {
   const auto uid = uid_of(domain);
   const bool active = is_active(state);
-  auto read = TRY(known(domain, uid, active, fresh));
+  const auto definitions = TRY(known(domain, uid, active, fresh));
+  const auto& read = *definitions;
   const auto& now = read.live ? *read.live : read.config;
   std::uint64_t reboots = 0;
   std::vector<std::string> addresses;

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -55,7 +56,7 @@ class Guests {
  private:
   struct Entry {
     std::uint64_t version = 0;  ///< rises with each event: what was read before is not kept
-    std::optional<Definitions> definitions{};
+    std::shared_ptr<const Definitions> definitions{};
     bool active = false;  ///< when they were read
     std::chrono::steady_clock::time_point expires{};
     std::vector<std::string> addresses{};
@@ -63,7 +64,8 @@ class Guests {
   };
 
   Result<GuestSeen> seen(virDomainPtr domain, const DomainState& state, bool fresh);
-  Result<Definitions> known(virDomainPtr domain, const std::string& uid, bool active, bool fresh);
+  Result<std::shared_ptr<const Definitions>> known(virDomainPtr domain, const std::string& uid,
+                                                   bool active, bool fresh);
   void drop_absent(const std::vector<GuestSeen>& present);
 
   const std::chrono::milliseconds keep_;

@@ -50,7 +50,7 @@ DriverFacts SimHypervisor::facts() const {
   DriverFacts facts{.kind = "sim", .uri = "sim:///" + options_.name, .version = "1"};
   facts.available = !away_;
   if (away_) facts.description = hypervisor_down().message();
-  facts.capabilities = {"pause", "reboot", "reset", "shutdown", "user-network"};
+  facts.capabilities = {"define", "pause", "reboot", "reset", "shutdown", "user-network"};
   if (options_.events) facts.capabilities.emplace_back("events");
   if (options_.statistics) facts.capabilities.emplace_back("statistics");
   if (options_.saved_state) facts.capabilities.emplace_back("saved-state");
