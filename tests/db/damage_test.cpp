@@ -35,7 +35,9 @@ void read_everything(Readers& readers) {
 
 TEST_CASE("flipped bytes anywhere never crash a reader, and broken structure is reported", "[db]") {
   const auto image = filled_image();
-  const auto size = static_cast<std::uint64_t>(image.at(kDatabasePath)->size());
+  FaultDisk measure;
+  measure.load(image);
+  const auto size = static_cast<std::uint64_t>(measure.size(kDatabasePath));
   SeededRandom random(11);
   int found = 0;
   for (int round = 0; round < 60; ++round) {
@@ -63,12 +65,13 @@ TEST_CASE("flipped bytes anywhere never crash a reader, and broken structure is 
 }
 
 TEST_CASE("a truncated database is found damaged", "[db]") {
-  const auto image = filled_image();
-  const auto& whole = *image.at(kDatabasePath);
+  FaultDisk original;
+  original.load(filled_image());
+  const auto whole = original.bytes(kDatabasePath);
   for (const std::size_t keep :
        {whole.size() - 4096, whole.size() / 2, std::size_t{4096}, std::size_t{700}}) {
     FaultDisk disk;
-    disk.load({{kDatabasePath, std::make_shared<const std::string>(whole.substr(0, keep))}});
+    disk.put(kDatabasePath, std::string_view(whole).substr(0, keep));
     const auto store = Store::open({.path = kDatabasePath, .vfs = disk.vfs()});
     const bool noticed = !store.ok() || store.value()->damage().has_value();
     CHECK(noticed);

@@ -31,8 +31,10 @@ class FaultDisk {
     PowerCut,    ///< what was not synced is at the mercy of the seed
     KillProcess  ///< the kernel lives on: every write survives
   };
-  /// Files by name. Shared, so that cloning costs nothing until load().
-  using Image = std::map<std::string, std::shared_ptr<const std::string>>;
+  class Content;
+  /// Files by name. Pages are shared until they are written, so an image and its copies cost
+  /// little.
+  using Image = std::map<std::string, std::shared_ptr<const Content>>;
 
   explicit FaultDisk(std::uint64_t seed = 0);
   ~FaultDisk();  ///< connections must be closed
@@ -65,6 +67,9 @@ class FaultDisk {
 
   /// Overwrites synced bytes, as a bad disk would.
   void corrupt(const std::string& path, std::int64_t offset, std::string_view bytes);
+  /// A file's bytes; empty when absent. put() replaces them, synced.
+  std::string bytes(const std::string& path) const;
+  void put(const std::string& path, std::string_view bytes);
   std::int64_t size(const std::string& path) const;
   bool exists(const std::string& path) const;
 
