@@ -9,9 +9,10 @@
 
 namespace reeve::test {
 
-Libvirtd::Libvirtd(Network network) {
+Libvirtd::Libvirtd(Network network, Kvm kvm) {
   std::vector<std::string> options{"--owner", std::to_string(::getpid())};
   if (network == Network::Own) options.emplace_back("--net");
+  if (kvm == Kvm::Broken) options.emplace_back("--broken-kvm");
   uri_ = script("start", options);
   while (!uri_.empty() && uri_.back() == '\n') uri_.pop_back();
 }

@@ -14,8 +14,9 @@ namespace reeve::test {
 class Libvirtd {
  public:
   enum class Network { Shared, Own };
+  enum class Kvm { Hidden, Broken };  ///< Broken: the device is there and runs no guest
 
-  explicit Libvirtd(Network network = Network::Shared);
+  explicit Libvirtd(Network network = Network::Shared, Kvm kvm = Kvm::Hidden);
   ~Libvirtd();
   Libvirtd(const Libvirtd&) = delete;
   Libvirtd& operator=(const Libvirtd&) = delete;

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # tools/testbed/libvirtd.sh - a private libvirtd (with virtlogd) for tests, in namespaces of its own.
 #
-#   libvirtd.sh start DIR [--owner PID] [--net]   prints the connection URI; DIR must be a short path (socket name limit)
+#   libvirtd.sh start DIR [--owner PID] [--net] [--broken-kvm]   prints the connection URI; DIR must be a short path (socket name limit)
 #   libvirtd.sh uri DIR | restart DIR | kill DIR | up DIR | freeze DIR | thaw DIR | exec DIR COMMAND...
 #   libvirtd.sh stop DIR                          ends everything that lives in it, guests too, and removes DIR
 #
 # Own /run, /etc/libvirt, /var/lib/libvirt, /var/log/libvirt; /dev/kvm is hidden (a half-usable one makes each
 # define take 44 s). Everything else, temporary folders above all, is the machine's own, so the guests' disks and
 # sockets are where the caller put them. --owner: stops by itself when that process ends. --net: own network and
-# host name too. kill and up are the two halves of a crash of libvirtd; guests and virtlogd go on meanwhile.
+# host name too. --broken-kvm: /dev/kvm is there and runs nothing. kill and up are the two halves of a crash of libvirtd; guests and virtlogd go on meanwhile.
 set -euo pipefail
 
 readonly cache=${REEVE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/reeve}
@@ -58,8 +58,13 @@ hide_kvm() {
       cp -a "$entry" "$new/$name"  # a copy, not a bind mount: ptmx looks for pts beside itself
     fi
   done
+  # The null device can be opened and is no KVM: what libvirt sees on a host whose KVM runs no guest.
+  [ ! -e "$1/broken-kvm" ] || mknod -m 666 "$new/kvm" c 1 3
   mount --rbind "$new" /dev
 }
+
+# Where the daemon remembers what QEMU can do: differs with the KVM it sees.
+capabilities() { [ -e "$1/broken-kvm" ] && echo libvirt-capabilities-broken-kvm || echo libvirt-capabilities; }
 
 # Runs inside the new namespaces and stays as their keeper.
 inside() {
@@ -74,8 +79,8 @@ inside() {
   mount --bind "$dir/etc" /etc/libvirt
   mount --bind "$dir/lib" /var/lib/libvirt
   mount --bind "$dir/log" /var/log/libvirt
-  mount --bind "$cache/libvirt-capabilities" /var/cache/libvirt
-  [ ! -e /dev/kvm ] || hide_kvm "$dir"
+  mount --bind "$cache/$(capabilities "$dir")" /var/cache/libvirt
+  [ ! -e /dev/kvm ] && [ ! -e "$dir/broken-kvm" ] || hide_kvm "$dir"
   if [ -e "$dir/own-net" ]; then
     hostname "$(basename "$dir")"
     ip link set lo up
@@ -87,19 +92,22 @@ inside() {
 }
 
 start() {
-  local dir owner='' own=(--mount --propagation private)
+  local dir owner='' broken='' own=(--mount --propagation private)
   dir=$(realpath -m "$1"); shift
   while [ $# -gt 0 ]; do
     case $1 in
       --owner) owner=$2; shift 2 ;;
       --net) own+=(--net --uts); shift ;;
+      --broken-kvm) broken=1; shift ;;
       *) die "unknown option $1" ;;
     esac
   done
   [ "$(id -u)" = 0 ] || die "needs root for its namespaces"
   [ ${#dir} -le 80 ] || die "path too long for a socket: $dir"
   [ ! -e "$dir/keeper" ] || die "already started: $dir"
-  mkdir -p "$dir"/{run,etc,lib,log} "$cache/libvirt-capabilities"
+  mkdir -p "$dir"/{run,etc,lib,log}
+  [ -z "$broken" ] || touch "$dir/broken-kvm"
+  mkdir -p "$cache/$(capabilities "$dir")"
   [[ " ${own[*]} " != *" --net "* ]] || touch "$dir/own-net"
   write_config "$dir"
   setsid unshare "${own[@]}" "$0" inside "$dir" </dev/null >"$dir/log/start" 2>&1 &
@@ -152,7 +160,7 @@ stop() {
   done
   watcher=$(cat "$dir/watcher" 2>/dev/null || true)
   [ -z "$watcher" ] || [ "$watcher" = $$ ] || kill -- "-$watcher" 2>/dev/null || true
-  rm -rf "$dir"/{run,etc,lib,log,dev,keeper,namespace,watcher,ready,own-net}
+  rm -rf "$dir"/{run,etc,lib,log,dev,keeper,namespace,watcher,ready,own-net,broken-kvm}
   rmdir "$dir" 2>/dev/null || true
 }
 

@@ -34,7 +34,8 @@ bool eventually(const std::function<bool()>& holds) {
 
 /// A libvirtd, its driver and what the driver said.
 struct Bed {
-  explicit Bed(LibvirtOptions options = {}) {
+  explicit Bed(LibvirtOptions options = {}, test::Libvirtd::Kvm kvm = test::Libvirtd::Kvm::Hidden)
+      : daemon(test::Libvirtd::Network::Shared, kvm) {
     options.uri = daemon.uri();
     options.confine = false;
     options.first_attempt = 30s;
@@ -249,4 +250,19 @@ TEST_CASE("a guest agent tells addresses and is asked to shut down", "[libvirt][
   REQUIRE(bed.driver->request_shutdown(kWeb).ok());
   CHECK(eventually([&] { return bed.driver->get(kWeb).value().state == GuestState::Stopped; }));
   CHECK(bed.driver->get(kWeb).value().addresses.empty());
+}
+
+TEST_CASE("a /dev/kvm that runs nothing is noticed by how libvirt suffers, and the remedy said",
+          "[libvirt][root]") {
+  const auto slow = [](Bed& bed) {
+    const auto warnings = bed.driver->facts().warnings;
+    return std::any_of(warnings.begin(), warnings.end(), [](const std::string& warning) {
+      return warning.find("hide /dev/kvm") != std::string::npos;
+    });
+  };
+  Bed broken({}, test::Libvirtd::Kvm::Broken);
+  CHECK(eventually([&] { return slow(broken); }));
+  Bed sound;
+  REQUIRE(sound.driver->define(sound.guest(kWeb, "web")).ok());
+  CHECK_FALSE(slow(sound));
 }
