@@ -55,9 +55,6 @@ class ThreadedDisk final : public AsyncDisk {
   }
   void kick() override {}
   void reap(std::vector<DiskCompletion>& out) override {
-    std::uint64_t count = 0;
-    while (::read(event_.get(), &count, sizeof count) < 0 && errno == EINTR) {
-    }
     Lock lock(mutex_);
     out.insert(out.end(), done_.begin(), done_.end());
     done_.clear();

@@ -146,9 +146,6 @@ void UringDisk::collect() {
 }
 
 void UringDisk::reap(std::vector<DiskCompletion>& out) {
-  std::uint64_t count = 0;
-  while (::read(event_.get(), &count, sizeof count) < 0 && errno == EINTR) {
-  }
   collect();
   if (!waiting_.empty()) kick();
   out.insert(out.end(), done_.begin(), done_.end());

@@ -20,12 +20,6 @@ std::uint64_t pack(Wake wake, std::uint32_t value) {
   return (std::uint64_t{static_cast<std::uint32_t>(wake)} << 32) | value;
 }
 
-void drain(int eventfd) {
-  std::uint64_t count = 0;
-  while (::read(eventfd, &count, sizeof count) < 0 && errno == EINTR) {
-  }
-}
-
 }  // namespace
 
 /// One thread with its queues.
@@ -73,7 +67,8 @@ Status Workers::Thread::start(const std::vector<EventSource>& sources, const std
   if (!epoll_ || !stop_) return errno_error("making a worker");
   TRY(watch(stop_.get(), pack(Wake::Stop, 0), EPOLLIN));
   for (const auto& slot : slots_)
-    TRY(watch(slot.kick_fd, pack(Wake::Kick, slot.queue->index()), EPOLLIN));
+    // Edge-triggered: every notification is an edge, so nobody has to read the counter.
+    TRY(watch(slot.kick_fd, pack(Wake::Kick, slot.queue->index()), EPOLLIN | EPOLLET));
   for (const auto& source : sources)
     TRY(watch(source.fd, pack(Wake::Event, source.token),
               EPOLLIN | EPOLLET | (source.writable ? std::uint32_t{EPOLLOUT} : 0)));
@@ -106,11 +101,7 @@ void Workers::Thread::run() {
       const auto value = static_cast<std::uint32_t>(data);
       switch (static_cast<Wake>(data >> 32)) {
         case Wake::Stop: stopping = true; break;
-        case Wake::Kick:
-          for (const auto& slot : slots_)
-            if (slot.queue->index() == value) drain(slot.kick_fd);
-          kick(static_cast<std::uint16_t>(value));
-          break;
+        case Wake::Kick: kick(static_cast<std::uint16_t>(value)); break;
         case Wake::Event: device_.on_event(value, *this); break;
       }
     }

@@ -97,6 +97,7 @@ class Block::Lane {
   std::vector<std::size_t> free_;
   std::vector<std::size_t> full_;  // tags that wait for room on the host
   std::vector<DiskCompletion> completions_;
+  bool submitted_again_ = false;  // a completion led to another request
 };
 
 void Block::Lane::serve(Queue& queue) {
@@ -231,7 +232,7 @@ void Block::Lane::finish(Pending& pending, GuestStatus status) {
 void Block::Lane::collect(bool keep_full) {
   completions_.clear();
   disk_->reap(completions_);
-  for (const auto [tag, outcome] : std::vector(completions_)) {
+  for (const auto& [tag, outcome] : completions_) {
     auto& pending = *slots_[tag];
     if (outcome == DiskOutcome::Full && keep_full) {
       wait_for_room(tag);
@@ -239,6 +240,7 @@ void Block::Lane::collect(bool keep_full) {
     }
     if (outcome == DiskOutcome::Done && std::exchange(pending.flush_after, false)) {
       disk_->submit({.kind = DiskRequest::Kind::Flush, .tag = tag});
+      submitted_again_ = true;
       continue;
     }
     finish(pending, to_guest(outcome));
@@ -259,7 +261,7 @@ void Block::Lane::reap(Queue& queue) {
   do {
     disk_->kick();
     collect(true);
-  } while (!completions_.empty());  // completions may have led to new requests
+  } while (std::exchange(submitted_again_, false));
   queue.signal_used();
 }
 
