@@ -55,7 +55,8 @@ void Admission::log_line(const Outcome& outcome) const {
 
 void Admission::record(const Outcome& outcome, std::string summary, std::function<void()> done) {
   log_line(outcome);
-  if (!parts_.policy->mutates) return done();
+  const bool has_row = outcome.status.ok() && !caller_.audited_by_front_door;
+  if (!parts_.policy->mutates || has_row) return done();
   db::AuditEntry entry;
   entry.actor = caller_.actor;
   entry.peer = caller_.peer;

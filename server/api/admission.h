@@ -52,8 +52,9 @@ class Admission {
 
   /// Counts the call in. ResourceExhausted/TOO_MANY_CALLS.
   Status count_in();
-  /// Writes the log line and, when the method mutates, the audit row. `done` comes when that is
-  /// durable, on any thread, possibly before record() returns. Once per call.
+  /// Writes the log line and, when the method mutates, the audit row - unless the service wrote it,
+  /// in the transaction that made the change (Caller::audited_by_front_door). `done` comes when
+  /// that is durable, on any thread, possibly before record() returns. Once per call.
   void record(const Outcome& outcome, std::string summary, std::function<void()> done);
 
  private:

@@ -52,7 +52,7 @@ Result<Caller> FrontDoor::authenticate(const grpc::CallbackServerContext& contex
 
 std::unique_ptr<Admission> FrontDoor::admit(grpc::CallbackServerContext& context,
                                             const google::protobuf::Descriptor* request,
-                                            Status& refused) {
+                                            AuditedBy audited, Status& refused) {
   const auto& policy = parts_.policies.of(request);
   const auto number = first_call_id_ + next_call_.fetch_add(1, std::memory_order_relaxed);
   auto call_id = to_hex(std::as_bytes(std::span(&number, 1)));
@@ -64,6 +64,7 @@ std::unique_ptr<Admission> FrontDoor::admit(grpc::CallbackServerContext& context
     caller = std::move(authenticated).value();
   else
     refused = std::move(authenticated).error();
+  caller.audited_by_front_door = audited == AuditedBy::Door;
   auto admission = std::make_unique<Admission>(
       Admission::Parts{
           .policy = &policy, .limiter = &limiter_, .audit = parts_.audit, .clock = parts_.clock},

@@ -31,6 +31,11 @@
 
 namespace reeve::server {
 
+/// Who writes the audit row of a call that succeeded: the door after it, or the service in the
+/// transaction that makes the change, so that there is no change without its row. Refusals are
+/// always the door's.
+enum class AuditedBy : std::uint8_t { Door, Service };
+
 /// A stream that was turned away.
 template <class Reactor>
 class RefusedStream final : public Reactor {
@@ -55,11 +60,12 @@ class FrontDoor {
 
   /// A unary call. `work` runs at once and either returns Result<Response>, or takes a
   /// Reply<Response> and answers later, whenever and wherever.
-  template <class Request, class Response, class Work>
+  template <AuditedBy kAudited = AuditedBy::Door, class Request, class Response, class Work>
   grpc::ServerUnaryReactor* enter(grpc::CallbackServerContext* context, const Request* request,
                                   Response* response, const Work& work) {
     Status refused;
-    auto call = UnaryCall::create(admit(*context, Request::descriptor(), refused), reply_loop());
+    auto call =
+        UnaryCall::create(admit(*context, Request::descriptor(), kAudited, refused), reply_loop());
     const auto& admission = call->admission();
     remember({}, call);  // short: a revoked token does not end it
     const auto reply = [call, response](Result<Response> result) {
@@ -83,7 +89,7 @@ class FrontDoor {
   template <class Reactor, class Request, class Make>
   Reactor* enter_stream(grpc::CallbackServerContext* context, const Make& make) {
     Status refused;
-    auto admission = admit(*context, Request::descriptor(), refused);
+    auto admission = admit(*context, Request::descriptor(), AuditedBy::Door, refused);
     if (!refused.ok()) {
       admission->record({.status = refused}, {}, [] {});
       return new RefusedStream<Reactor>(to_grpc(refused));
@@ -103,7 +109,8 @@ class FrontDoor {
  private:
   /// Never null: a refused call is recorded too, as what it claimed to be.
   std::unique_ptr<Admission> admit(grpc::CallbackServerContext& context,
-                                   const google::protobuf::Descriptor* request, Status& refused);
+                                   const google::protobuf::Descriptor* request, AuditedBy audited,
+                                   Status& refused);
   Result<Caller> authenticate(const grpc::CallbackServerContext& context, std::string peer) const;
   Loop& reply_loop() { return *parts_.reply_loop; }
   void remember(std::string actor, std::weak_ptr<OpenCall> call);

@@ -19,18 +19,19 @@ grpc::ServerUnaryReactor* HostHandler::ListHosts(grpc::CallbackServerContext* co
 grpc::ServerUnaryReactor* HostHandler::UpdateHost(grpc::CallbackServerContext* context,
                                                   const v1::UpdateHostRequest* request,
                                                   v1::Host* response) {
-  return door_.enter(context, request, response, [&](const Caller& caller, Reply<v1::Host> reply) {
-    hosts_.update(caller, *request, std::move(reply));
-  });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Host> reply) {
+                                           hosts_.update(caller, *request, std::move(reply));
+                                         });
 }
 
 grpc::ServerUnaryReactor* HostHandler::DeleteHost(grpc::CallbackServerContext* context,
                                                   const v1::DeleteHostRequest* request,
                                                   v1::DeleteHostResponse* response) {
-  return door_.enter(context, request, response,
-                     [&](const Caller& caller, Reply<v1::DeleteHostResponse> reply) {
-                       hosts_.remove(caller, *request, std::move(reply));
-                     });
+  return door_.enter<AuditedBy::Service>(
+      context, request, response, [&](const Caller& caller, Reply<v1::DeleteHostResponse> reply) {
+        hosts_.remove(caller, *request, std::move(reply));
+      });
 }
 
 grpc::ServerUnaryReactor* HostHandler::CreateEnrollToken(

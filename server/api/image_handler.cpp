@@ -19,25 +19,28 @@ grpc::ServerUnaryReactor* ImageHandler::ListImages(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* ImageHandler::ImportImage(grpc::CallbackServerContext* context,
                                                     const v1::ImportImageRequest* request,
                                                     v1::Job* response) {
-  return door_.enter(context, request, response, [&](const Caller& caller, Reply<v1::Job> reply) {
-    images_.import(caller, *request, std::move(reply));
-  });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Job> reply) {
+                                           images_.import(caller, *request, std::move(reply));
+                                         });
 }
 
 grpc::ServerUnaryReactor* ImageHandler::UpdateImage(grpc::CallbackServerContext* context,
                                                     const v1::UpdateImageRequest* request,
                                                     v1::Image* response) {
-  return door_.enter(context, request, response, [&](const Caller& caller, Reply<v1::Image> reply) {
-    images_.update(caller, *request, std::move(reply));
-  });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Image> reply) {
+                                           images_.update(caller, *request, std::move(reply));
+                                         });
 }
 
 grpc::ServerUnaryReactor* ImageHandler::DeleteImage(grpc::CallbackServerContext* context,
                                                     const v1::DeleteImageRequest* request,
                                                     v1::Job* response) {
-  return door_.enter(context, request, response, [&](const Caller& caller, Reply<v1::Job> reply) {
-    images_.remove(caller, *request, std::move(reply));
-  });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Job> reply) {
+                                           images_.remove(caller, *request, std::move(reply));
+                                         });
 }
 
 UploadReader* ImageHandler::UploadImage(grpc::CallbackServerContext* context,

@@ -26,17 +26,19 @@ grpc::ServerUnaryReactor* JobHandler::WaitJob(grpc::CallbackServerContext* conte
 grpc::ServerUnaryReactor* JobHandler::CancelJob(grpc::CallbackServerContext* context,
                                                 const v1::CancelJobRequest* request,
                                                 v1::Job* response) {
-  return door_.enter(context, request, response, [&](const Caller& caller, Reply<v1::Job> reply) {
-    jobs_.cancel(caller, *request, std::move(reply));
-  });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Job> reply) {
+                                           jobs_.cancel(caller, *request, std::move(reply));
+                                         });
 }
 
 grpc::ServerUnaryReactor* JobHandler::ResolveJob(grpc::CallbackServerContext* context,
                                                  const v1::ResolveJobRequest* request,
                                                  v1::Job* response) {
-  return door_.enter(context, request, response, [&](const Caller& caller, Reply<v1::Job> reply) {
-    jobs_.resolve(caller, *request, std::move(reply));
-  });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Job> reply) {
+                                           jobs_.resolve(caller, *request, std::move(reply));
+                                         });
 }
 
 }  // namespace reeve::server

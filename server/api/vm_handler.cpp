@@ -19,62 +19,70 @@ grpc::ServerUnaryReactor* VmHandler::ListVms(grpc::CallbackServerContext* contex
 grpc::ServerUnaryReactor* VmHandler::CreateVm(grpc::CallbackServerContext* context,
                                               const v1::CreateVmRequest* request,
                                               v1::Job* response) {
-  return door_.enter(context, request, response, [&](const Caller& caller, Reply<v1::Job> reply) {
-    vms_.create(caller, *request, std::move(reply));
-  });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Job> reply) {
+                                           vms_.create(caller, *request, std::move(reply));
+                                         });
 }
 
 grpc::ServerUnaryReactor* VmHandler::UpdateVm(grpc::CallbackServerContext* context,
                                               const v1::UpdateVmRequest* request,
                                               v1::Job* response) {
-  return door_.enter(context, request, response, [&](const Caller& caller, Reply<v1::Job> reply) {
-    vms_.update(caller, *request, std::move(reply));
-  });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Job> reply) {
+                                           vms_.update(caller, *request, std::move(reply));
+                                         });
 }
 
 grpc::ServerUnaryReactor* VmHandler::DeleteVm(grpc::CallbackServerContext* context,
                                               const v1::DeleteVmRequest* request,
                                               v1::Job* response) {
-  return door_.enter(context, request, response, [&](const Caller& caller, Reply<v1::Job> reply) {
-    vms_.remove(caller, *request, std::move(reply));
-  });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Job> reply) {
+                                           vms_.remove(caller, *request, std::move(reply));
+                                         });
 }
 
 grpc::ServerUnaryReactor* VmHandler::StartVm(grpc::CallbackServerContext* context,
                                              const v1::StartVmRequest* request, v1::Job* response) {
-  return door_.enter(context, request, response, [&](const Caller& caller, Reply<v1::Job> reply) {
-    vms_.start(caller, *request, std::move(reply));
-  });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Job> reply) {
+                                           vms_.start(caller, *request, std::move(reply));
+                                         });
 }
 
 grpc::ServerUnaryReactor* VmHandler::StopVm(grpc::CallbackServerContext* context,
                                             const v1::StopVmRequest* request, v1::Job* response) {
-  return door_.enter(context, request, response, [&](const Caller& caller, Reply<v1::Job> reply) {
-    vms_.stop(caller, *request, std::move(reply));
-  });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Job> reply) {
+                                           vms_.stop(caller, *request, std::move(reply));
+                                         });
 }
 
 grpc::ServerUnaryReactor* VmHandler::RebootVm(grpc::CallbackServerContext* context,
                                               const v1::RebootVmRequest* request,
                                               v1::Job* response) {
-  return door_.enter(context, request, response, [&](const Caller& caller, Reply<v1::Job> reply) {
-    vms_.reboot(caller, *request, std::move(reply));
-  });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Job> reply) {
+                                           vms_.reboot(caller, *request, std::move(reply));
+                                         });
 }
 
 grpc::ServerUnaryReactor* VmHandler::PauseVm(grpc::CallbackServerContext* context,
                                              const v1::PauseVmRequest* request, v1::Job* response) {
-  return door_.enter(context, request, response, [&](const Caller& caller, Reply<v1::Job> reply) {
-    vms_.pause(caller, *request, std::move(reply));
-  });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Job> reply) {
+                                           vms_.pause(caller, *request, std::move(reply));
+                                         });
 }
 
 grpc::ServerUnaryReactor* VmHandler::ResumeVm(grpc::CallbackServerContext* context,
                                               const v1::ResumeVmRequest* request,
                                               v1::Job* response) {
-  return door_.enter(context, request, response, [&](const Caller& caller, Reply<v1::Job> reply) {
-    vms_.resume(caller, *request, std::move(reply));
-  });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Job> reply) {
+                                           vms_.resume(caller, *request, std::move(reply));
+                                         });
 }
 
 ConsoleReactor* VmHandler::AttachConsole(grpc::CallbackServerContext* context) {

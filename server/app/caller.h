@@ -37,6 +37,10 @@ struct Caller {
   std::string actor{};  ///< "tokens/{uid}"
   std::string peer{};   ///< network address
   PermissionSet permissions{};
+  /// False: a service audits its successful changes itself, in the transaction that makes them, so
+  /// that there is no change without its row; the front door audits everything else (refusals,
+  /// other methods). True: the front door audits successes too, and services write no rows.
+  bool audited_by_front_door = false;
 };
 
 /// How a service answers: called exactly once, on any thread, possibly before the call returns.

@@ -2,7 +2,7 @@
 // wait for.
 //
 // Debian's gRPC 1.51 has known denial-of-service flaws; the limits here and the hostile-frame test
-// (tests/system/api_hostile_test.cpp) are our side of it.
+// (tests/system/api/api_hostile_test.cpp) are our side of it.
 #pragma once
 
 #include <filesystem>
