@@ -1,0 +1,203 @@
+#include "server/app/inventory.h"
+
+#include <algorithm>
+
+#include "db/repo/host_repo.h"
+#include "db/repo/hypervisor_repo.h"
+#include "db/repo/job_repo.h"
+#include "db/repo/lock_repo.h"
+#include "db/repo/vm_repo.h"
+#include "server/app/views.h"
+#include "server/app/words.h"
+
+namespace reeve::server {
+
+namespace {
+
+constexpr int kBatch = 500;
+
+v1::AllowedAction action(std::string_view verb, PermissionSet permissions, v1::Permission needed,
+                         const std::optional<Error>& error) {
+  v1::AllowedAction result;
+  result.set_verb(std::string(verb));
+  if (!permissions.has(needed)) {
+    result.set_reason("PERMISSION_DENIED");
+    result.set_description("your role does not allow this");
+    return result;
+  }
+  result.set_allowed(!error);
+  if (error) {
+    result.set_reason(std::string(error->reason()));
+    result.set_description(error->message());
+  }
+  return result;
+}
+
+}  // namespace
+
+const KnownHypervisor* KnownHost::hypervisor(std::string_view id) const {
+  const auto it = std::ranges::find(hypervisors, id, [](const auto& h) { return h.row.name; });
+  return it == hypervisors.end() ? nullptr : &*it;
+}
+
+const KnownHypervisor* KnownHost::hypervisor_by_uid(std::string_view uid) const {
+  const auto it = std::ranges::find(hypervisors, uid, [](const auto& h) { return h.row.uid; });
+  return it == hypervisors.end() ? nullptr : &*it;
+}
+
+Result<std::shared_ptr<const KnownHost>> Inventory::load(db::Host row) {
+  auto known = std::make_shared<KnownHost>();
+  known->status = TRY(document<v1::HostStatus>(row.status, "host " + row.uid));
+  known->connected = host_state_of(row.state) == v1::Host::STATE_CONNECTED;
+  const db::HypervisorFilter filter{.host_uid = row.uid};
+  auto rows =
+      TRY(db::HypervisorReader(tx_).list(filter, db::HypervisorOrder::Name, {.limit = kBatch}));
+  for (auto& hypervisor : rows) {
+    auto shown = TRY(to_proto(hypervisor));
+    known->hypervisors.push_back({std::move(hypervisor), std::move(shown)});
+  }
+  known->row = std::move(row);
+  std::shared_ptr<const KnownHost> result = std::move(known);
+  hosts_[result->row.uid] = result;
+  return result;
+}
+
+Result<std::shared_ptr<const KnownHost>> Inventory::host(const std::string& uid) {
+  if (const auto it = hosts_.find(uid); it != hosts_.end()) return it->second;
+  return load(TRY(db::HostReader(tx_).get(uid)));
+}
+
+Result<std::vector<std::shared_ptr<const KnownHost>>> Inventory::hosts() {
+  std::vector<std::shared_ptr<const KnownHost>> all;
+  db::HostReader reader(tx_);
+  db::Page page{.limit = kBatch};
+  while (true) {
+    auto rows = TRY(reader.list({}, db::HostOrder::Name, page));
+    const bool more = rows.size() == static_cast<std::size_t>(kBatch);
+    if (more) page.after = db::HostReader::key_of(rows.back(), db::HostOrder::Name);
+    for (auto& row : rows) all.push_back(TRY(load(std::move(row))));
+    if (!more) return all;
+  }
+}
+
+Result<std::vector<db::Vm>> Inventory::vms_on(const std::string& host_uid) {
+  std::vector<db::Vm> all;
+  db::VmReader reader(tx_);
+  db::Page page{.limit = kBatch};
+  while (true) {
+    auto rows = TRY(reader.list({.host_uid = host_uid}, db::VmOrder::Name, page));
+    const bool more = rows.size() == static_cast<std::size_t>(kBatch);
+    if (more) page.after = db::VmReader::key_of(rows.back(), db::VmOrder::Name);
+    std::ranges::move(rows, std::back_inserter(all));
+    if (!more) return all;
+  }
+}
+
+Result<Inventory::Holder> Inventory::holder_of(const std::string& resource) {
+  const auto lock = TRY(db::LockReader(tx_).find(resource));
+  if (!lock) return Holder{};
+  auto job = db::JobReader(tx_).get(lock->job_uid);
+  const auto age = std::chrono::duration_cast<std::chrono::seconds>(now_ - lock->acquire_time);
+  return Holder{.job_uid = lock->job_uid,
+                .kind = job.ok() ? job.value().kind : "unknown",
+                .seconds = std::max<std::int64_t>(0, age.count())};
+}
+
+Status Inventory::require_free(const std::string& resource) {
+  const auto holder = TRY(holder_of(resource));
+  if (holder.job_uid.empty()) return {};
+  return busy_error(resource, holder.job_uid, holder.kind, holder.seconds);
+}
+
+Result<VmFacts> Inventory::facts(const db::Vm& row) {
+  VmFacts facts{.uid = row.uid,
+                .display_name = row.name,
+                .state = vm_state_of(row.state),
+                .origin = vm_origin_of(row.origin)};
+  auto holder = TRY(holder_of(vm_name(row.uid)));
+  facts.active_job = std::move(holder.job_uid);
+  facts.active_job_kind = std::move(holder.kind);
+  facts.active_job_seconds = holder.seconds;
+  if (row.host_uid.empty()) return facts;
+  const auto known = TRY(host(row.host_uid));
+  facts.host_display_name = known->row.name;
+  facts.host_connected = known->connected;
+  if (const auto* hypervisor = known->hypervisor_by_uid(row.hypervisor_uid)) {
+    facts.hypervisor_available = hypervisor->shown.available();
+    facts.capabilities.assign(hypervisor->shown.capabilities().begin(),
+                              hypervisor->shown.capabilities().end());
+    std::ranges::sort(facts.capabilities);
+  }
+  return facts;
+}
+
+Result<v1::VirtualMachine> Inventory::show(const db::Vm& row, PermissionSet permissions) {
+  auto vm = TRY(to_proto(row));
+  const auto known = TRY(facts(row));
+  if (!known.active_job.empty()) vm.set_active_job(job_name(known.active_job));
+  for (auto& entry : allowed_actions(known, permissions))
+    *vm.add_allowed_actions() = std::move(entry);
+  if (!permissions.has(v1::PERMISSION_EDIT_VMS)) redact(vm);
+  return vm;
+}
+
+std::optional<Error> image_refusal(const db::Image& row, const KnownHost* host) {
+  if (host != nullptr && !host->connected)
+    return Error(Code::Unavailable, "HOST_UNREACHABLE",
+                 "host '" + host->row.name + "', which has image '" + row.name +
+                     "', is not connected")
+        .resource(image_name(row.uid))
+        .remedy("start reeve-agent on the host, or check the network between it and the server");
+  return {};
+}
+
+Result<v1::Image> Inventory::show(const db::Image& row, PermissionSet permissions) {
+  auto image = TRY(to_proto(row));
+  const auto holder = TRY(holder_of(image_name(row.uid)));
+  std::optional<Error> remove_error;
+  if (!holder.job_uid.empty()) {
+    image.set_active_job(job_name(holder.job_uid));
+    remove_error = busy_error(image_name(row.uid), holder.job_uid, holder.kind, holder.seconds);
+  } else if (!row.host_uid.empty()) {
+    remove_error = image_refusal(row, TRY(host(row.host_uid)).get());
+  }
+  *image.add_allowed_actions() =
+      action("UpdateImage", permissions, v1::PERMISSION_EDIT_IMAGES, std::nullopt);
+  *image.add_allowed_actions() =
+      action("DeleteImage", permissions, v1::PERMISSION_EDIT_IMAGES, remove_error);
+  return image;
+}
+
+Result<v1::Host> Inventory::show(const db::Host& row, PermissionSet permissions) {
+  auto shown = TRY(to_proto(row));
+  const auto known = TRY(host(row.uid));
+  for (const auto& hypervisor : known->hypervisors) *shown.add_hypervisors() = hypervisor.shown;
+  std::optional<Error> remove_error;
+  const auto some =
+      TRY(db::VmReader(tx_).list({.host_uid = row.uid}, db::VmOrder::Name, {.limit = 1}));
+  if (!some.empty())
+    remove_error = Error(Code::FailedPrecondition, "HOST_NOT_EMPTY",
+                         "machine '" + some.front().name + "' and perhaps others are on it");
+  *shown.add_allowed_actions() =
+      action("UpdateHost", permissions, v1::PERMISSION_EDIT_HOSTS, std::nullopt);
+  *shown.add_allowed_actions() =
+      action("DeleteHost", permissions, v1::PERMISSION_EDIT_HOSTS, remove_error);
+  return shown;
+}
+
+Result<std::vector<std::string>> Inventory::users_of(const db::Image& image, std::size_t limit) {
+  std::vector<std::string> users;
+  const std::string name = image_name(image.uid);
+  for (const auto& row : TRY(vms_on(image.host_uid))) {
+    const auto vm = TRY(document<v1::VirtualMachine>(row.spec, "machine " + row.uid));
+    const auto& spec = vm.spec();
+    const bool uses =
+        spec.boot().kernel() == name || spec.boot().initrd() == name ||
+        std::ranges::any_of(spec.disks(), [&](const auto& d) { return d.image() == name; });
+    if (uses) users.push_back(row.name);
+    if (users.size() == limit) break;
+  }
+  return users;
+}
+
+}  // namespace reeve::server

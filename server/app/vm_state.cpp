@@ -1,0 +1,122 @@
+#include "server/app/vm_state.h"
+
+#include <algorithm>
+
+#include "server/app/words.h"
+
+namespace reeve::server {
+
+namespace {
+
+Error wrong_state(Reason reason, const VmFacts& facts, std::string_view needed,
+                  std::string remedy) {
+  return Error(Code::FailedPrecondition, reason,
+               "machine '" + facts.display_name + "' is " + to_word(facts.state) + ", not " +
+                   std::string(needed))
+      .resource(vm_name(facts.uid))
+      .remedy(std::move(remedy))
+      .with("state", to_word(facts.state));
+}
+
+std::optional<Error> state_refusal(VmVerb verb, const VmFacts& facts, Force force) {
+  switch (verdict_of(verb, facts.state)) {
+    case Verdict::Yes: return {};
+    case Verdict::Force:
+      if (force == Force::Yes) return {};
+      return wrong_state("VM_NOT_STOPPED", facts, "stopped",
+                         "stop it first, or repeat the call with force to power it off");
+    case Verdict::NotStopped:
+      return wrong_state(
+          "VM_NOT_STOPPED", facts, "stopped",
+          facts.state == v1::VirtualMachine::STATE_UNKNOWN
+              ? "make its host and hypervisor reachable, so that its state can be seen"
+              : "stop it first");
+    case Verdict::NotRunning:
+      return wrong_state("VM_NOT_RUNNING", facts, "running", "start it first");
+    case Verdict::NotPaused: return wrong_state("VM_NOT_PAUSED", facts, "paused", "pause it first");
+    case Verdict::NotDefined:
+      return wrong_state("VM_NOT_DEFINED", facts, "defined on its host",
+                         "delete it and create it again, or bring it back on its host");
+  }
+  return {};
+}
+
+std::optional<Error> place_refusal(const VerbRow& row, const VmFacts& facts) {
+  if (!facts.host_connected)
+    return Error(Code::Unavailable, "HOST_UNREACHABLE",
+                 "host '" + facts.host_display_name + "' of machine '" + facts.display_name +
+                     "' is not connected")
+        .resource(vm_name(facts.uid))
+        .remedy("start reeve-agent on the host, or check the network between it and the server");
+  if (!facts.hypervisor_available)
+    return Error(Code::Unavailable, "HYPERVISOR_UNAVAILABLE",
+                 "the hypervisor of machine '" + facts.display_name + "' does not answer")
+        .resource(vm_name(facts.uid))
+        .remedy("see the hypervisor's description on the host for why");
+  if (!row.capability.empty() && !std::ranges::binary_search(facts.capabilities, row.capability))
+    return Error(Code::FailedPrecondition, "NOT_SUPPORTED",
+                 "the hypervisor of machine '" + facts.display_name + "' cannot do " +
+                     std::string(row.method))
+        .resource(vm_name(facts.uid))
+        .with("capability", std::string(row.capability));
+  return {};
+}
+
+}  // namespace
+
+Verdict verdict_of(VmVerb verb, v1::VirtualMachine::State state) {
+  if (state < v1::VirtualMachine::STATE_CREATING || state > v1::VirtualMachine::STATE_UNKNOWN)
+    state = v1::VirtualMachine::STATE_UNKNOWN;
+  return row_of(verb).states[static_cast<std::size_t>(state) - 1];
+}
+
+std::optional<Error> refusal(VmVerb verb, const VmFacts& facts, Force force) {
+  const VerbRow& row = row_of(verb);
+  const bool changes = verb != VmVerb::AttachConsole;
+  if (changes && !facts.active_job.empty())
+    return busy_error(vm_name(facts.uid), facts.active_job, facts.active_job_kind,
+                      facts.active_job_seconds);
+  if (!row.discovered && facts.origin != v1::VirtualMachine::ORIGIN_MANAGED)
+    return Error(Code::FailedPrecondition, "VM_NOT_MANAGED",
+                 "machine '" + facts.display_name +
+                     "' was not made by Reeve: only its power state "
+                     "can be changed")
+        .resource(vm_name(facts.uid))
+        .remedy("change or delete it with the tools of its hypervisor");
+  if (auto error = state_refusal(verb, facts, force)) return error;
+  return place_refusal(row, facts);
+}
+
+std::vector<v1::AllowedAction> allowed_actions(const VmFacts& facts, PermissionSet permissions) {
+  std::vector<v1::AllowedAction> actions;
+  for (const VerbRow& row : kVmVerbTable) {
+    auto& action = actions.emplace_back();
+    action.set_verb(std::string(row.method));
+    if (!permissions.has(row.permission)) {
+      action.set_reason("PERMISSION_DENIED");
+      action.set_description("your role does not allow this");
+      continue;
+    }
+    const auto error = refusal(row.verb, facts, Force::No);
+    action.set_allowed(!error);
+    if (!error) continue;
+    action.set_reason(std::string(error->reason()));
+    action.set_description(error->message() +
+                           (error->remedy().empty() ? "" : "; " + error->remedy()));
+  }
+  return actions;
+}
+
+Error busy_error(const std::string& resource, const std::string& job_uid,
+                 const std::string& job_kind, std::int64_t held_seconds) {
+  return Error(Code::Aborted, "RESOURCE_BUSY",
+               resource + " is held by the " + job_kind + " job " + job_name(job_uid) + " since " +
+                   std::to_string(held_seconds) + " s")
+      .resource(resource)
+      .remedy("wait for " + job_name(job_uid) + ", or cancel it")
+      .with("job", job_name(job_uid))
+      .with("job_kind", job_kind)
+      .with("held_seconds", std::to_string(held_seconds));
+}
+
+}  // namespace reeve::server
