@@ -1,0 +1,198 @@
+#include <algorithm>
+#include <cstdio>
+#include <set>
+
+#include "db/repo/image_repo.h"
+#include "db/repo/vm_repo.h"
+#include "server/app/errors.h"
+#include "server/app/placement.h"
+#include "server/app/words.h"
+#include "server/jobs/recipes/recipes.h"
+#include "server/jobs/recipes/vm_plan.h"
+
+namespace reeve::server::recipes {
+
+namespace {
+
+/// The images a machine is made from, and the host that has them all.
+struct Images {
+  std::string host_uid{};
+  std::string display_name{};  ///< of the one that decided the host
+};
+
+Result<db::Image> usable_image(Inventory& inventory, const std::string& name,
+                               std::string_view field, const std::set<v1::Image::Kind>& kinds,
+                               Images& images) {
+  const auto uid = TRY(uid_of(name, "images", field));
+  auto row = TRY(db::ImageReader(inventory.tx()).get(uid));
+  TRY(inventory.require_free(image_name(row.uid)));
+  if (image_state_of(row.state) != v1::Image::STATE_READY)
+    return Error(Code::FailedPrecondition, "IMAGE_NOT_READY",
+                 "image '" + row.name + "' is " + row.state + ", not ready")
+        .resource(name);
+  if (!kinds.contains(image_kind_of(row.kind)))
+    return bad_field(field, "names image '" + row.name + "', which is a " + row.kind);
+  if (!images.host_uid.empty() && images.host_uid != row.host_uid)
+    return Error(
+               Code::FailedPrecondition, "IMAGES_APART",
+               "images '" + images.display_name + "' and '" + row.name + "' are on different hosts")
+        .remedy("import both to one host");
+  images = {row.host_uid, row.name};
+  return row;
+}
+
+/// A device id that nobody in the list has: "disk0", "disk1", ...
+template <class List>
+std::string free_id(const char* prefix, const List& devices) {
+  for (int number = 0;; ++number) {
+    auto id = prefix + std::to_string(number);
+    if (std::ranges::none_of(devices, [&](const auto& d) { return d.id() == id; })) return id;
+  }
+}
+
+Status resolve_disks(Inventory& inventory, v1::VmSpec& spec, Images& images) {
+  for (int i = 0; i < spec.disks_size(); ++i) {
+    auto& disk = *spec.mutable_disks(i);
+    const std::string field = "vm.spec.disks[" + std::to_string(i) + "]";
+    if (disk.id().empty()) disk.set_id(free_id("disk", spec.disks()));
+    if (disk.format() == v1::DISK_FORMAT_UNSPECIFIED) disk.set_format(v1::DISK_FORMAT_QCOW2);
+    if (disk.image().empty()) continue;
+    const auto row = TRY(usable_image(inventory, disk.image(), field + ".image",
+                                      {v1::Image::KIND_DISK, v1::Image::KIND_ISO}, images));
+    const auto image = TRY(inventory.show(row, PermissionSet{}));
+    if (image.kind() == v1::Image::KIND_ISO) disk.set_read_only(true);
+    // A disk is made of whole sectors; an image of another length is padded by its overlay.
+    const std::int64_t least = (image.virtual_size_bytes() + 511) / 512 * 512;
+    if (disk.size_bytes() != 0 && disk.size_bytes() < least)
+      return bad_field(field + ".size_bytes", "is smaller than image '" + row.name +
+                                                  "', which has " + std::to_string(least));
+    if (disk.size_bytes() == 0) disk.set_size_bytes(least);
+  }
+  return {};
+}
+
+void resolve_nics(v1::VmSpec& spec, const FreshIds& ids) {
+  for (int i = 0; i < spec.nics_size(); ++i) {
+    auto& nic = *spec.mutable_nics(i);
+    if (nic.id().empty()) nic.set_id(free_id("nic", spec.nics()));
+    if (!nic.mac().empty()) continue;
+    const auto& b = ids.mac_bytes[static_cast<std::size_t>(i)];
+    char text[18];
+    std::snprintf(text, sizeof text, "52:54:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3]);
+    nic.set_mac(text);
+  }
+}
+
+void resolve_seed(v1::VirtualMachine& vm) {
+  if (!vm.spec().has_cloud_init()) return;
+  auto& seed = *vm.mutable_spec()->mutable_cloud_init();
+  if (seed.meta_data().empty())
+    seed.set_meta_data("instance-id: " + vm.uid() + "\nlocal-hostname: " + vm.display_name() +
+                       "\n");
+}
+
+Result<Placed> resolve(Inventory& inventory, const FreshIds& ids, v1::VirtualMachine& vm) {
+  auto& spec = *vm.mutable_spec();
+  Images images;
+  TRY(resolve_disks(inventory, spec, images));
+  resolve_nics(spec, ids);
+  if (spec.has_boot()) {
+    TRY(usable_image(inventory, spec.boot().kernel(), "vm.spec.boot.kernel",
+                     {v1::Image::KIND_KERNEL}, images));
+    if (!spec.boot().initrd().empty())
+      TRY(usable_image(inventory, spec.boot().initrd(), "vm.spec.boot.initrd",
+                       {v1::Image::KIND_INITRD}, images));
+  }
+  resolve_seed(vm);
+  PlacementRequest request{.hypervisor_id = spec.hypervisor(),
+                           .cpus = spec.cpus(),
+                           .memory_mib = spec.memory_mib(),
+                           .image_host_uid = images.host_uid,
+                           .image_display_name = images.display_name};
+  if (!spec.host().empty()) request.host_uid = TRY(uid_of(spec.host(), "hosts", "vm.spec.host"));
+  for (const auto& nic : spec.nics())
+    if (!nic.bridge().empty()) request.bridges.push_back(nic.bridge());
+  auto placed = TRY(place(inventory, request));
+  spec.set_host(host_name(placed.host->row.uid));
+  spec.set_hypervisor(placed.hypervisor->row.name);
+  return placed;
+}
+
+Status require_free_name(Inventory& inventory, const std::string& name) {
+  const auto other = db::VmReader(inventory.tx()).get_by_name(name);
+  if (other.ok())
+    return Error(Code::AlreadyExists, "NAME_TAKEN", "a machine is called '" + name + "' already")
+        .resource(vm_name(other.value().uid))
+        .remedy("choose another display_name");
+  if (other.error().code() != Code::NotFound) return other.error();
+  return inventory.require_free("vm-names/" + name);
+}
+
+void describe(Plan& plan, const v1::VirtualMachine& vm) {
+  add_diff(plan, "display_name", "", vm.display_name());
+  add_diff(plan, "spec.host", "", vm.spec().host());
+  add_diff(plan, "spec.hypervisor", "", vm.spec().hypervisor());
+  add_diff(plan, "spec.cpus", "", std::to_string(vm.spec().cpus()));
+  add_diff(plan, "spec.memory_mib", "", std::to_string(vm.spec().memory_mib()));
+  for (const auto& disk : vm.spec().disks())
+    add_diff(plan, "spec.disks." + disk.id(), "",
+             std::to_string(disk.size_bytes()) + " bytes" +
+                 (disk.image().empty() ? "" : " over " + disk.image()));
+  for (const auto& nic : vm.spec().nics())
+    add_diff(plan, "spec.nics." + nic.id(), "",
+             nic.mac() + " on " + (nic.bridge().empty() ? "the user network" : nic.bridge()));
+}
+
+}  // namespace
+
+Result<Plan> create_vm(Inventory& inventory, const FreshIds& ids,
+                       const v1::CreateVmRequest& request) {
+  v1::VirtualMachine vm;
+  vm.set_uid(ids.object_uid);
+  vm.set_display_name(request.vm().display_name());
+  *vm.mutable_labels() = request.vm().labels();
+  vm.set_description(request.vm().description());
+  *vm.mutable_spec() = request.vm().spec();
+  TRY(require_free_name(inventory, vm.display_name()));
+  const auto placed = TRY(resolve(inventory, ids, vm));
+  const auto guest = TRY(guest_spec(inventory, vm));
+
+  const std::string host = placed.host->row.uid;
+  Plan plan{.kind = "CreateVm",
+            .target_kind = "vm",
+            .target_uid = vm.uid(),
+            .target_name = vm.display_name(),
+            .host_uid = host,
+            .locks = {vm_name(vm.uid())}};
+  plan.record.set_vm_uid(vm.uid());
+  plan.record.set_hypervisor_uid(placed.hypervisor->row.uid);
+  *plan.record.mutable_vm_after() = vm;
+  *plan.record.mutable_view()->mutable_placement() = placed.shown;
+  plan.record.set_begin_effect("vm_created");
+  plan.record.set_undone_effect("vm_forgotten");
+  plan.record.set_abandon_effect("vm_doubtful");
+  describe(plan, vm);
+
+  auto& disks = add_step(plan, "create the disks", host);
+  *disks.mutable_action()->mutable_prepare_guest()->mutable_spec() = guest;
+  disks.mutable_undo()->mutable_remove_guest_files()->set_uid(vm.uid());
+  disks.mutable_undo()->mutable_remove_guest_files()->set_hypervisor(vm.spec().hypervisor());
+
+  auto& define = add_step(plan, "define the machine", host);
+  *define.mutable_action()->mutable_define_guest()->mutable_spec() = guest;
+  define.mutable_undo()->mutable_undefine_guest()->set_uid(vm.uid());
+  define.mutable_undo()->mutable_undefine_guest()->set_hypervisor(vm.spec().hypervisor());
+  define.set_effect("vm_stopped");
+  if (!request.start()) return plan;
+
+  auto& start = add_step(plan, "start the machine", host);
+  start.mutable_action()->mutable_start_guest()->set_uid(vm.uid());
+  start.mutable_action()->mutable_start_guest()->set_hypervisor(vm.spec().hypervisor());
+  start.mutable_undo()->mutable_stop_guest()->set_uid(vm.uid());
+  start.mutable_undo()->mutable_stop_guest()->set_hypervisor(vm.spec().hypervisor());
+  start.set_effect("vm_running");
+  start.set_undo_effect("vm_stopped");
+  return plan;
+}
+
+}  // namespace reeve::server::recipes
