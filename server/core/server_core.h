@@ -1,8 +1,10 @@
 // server/core/server_core.h - everything of the server that knows no gRPC, assembled.
 //
 //   ThreadLoop loop("core"), feed_loop("feed");
-//   GroupWriter writer(store->take_writer_connection(), core_on_commit);   // see on_commit()
-//   auto core = TRY(ServerCore::create({...}));
+//   auto connection = store->take_writer_connection();
+//   const auto beginning = TRY(begin_server(*connection, clock, random));
+//   GroupWriter writer(std::move(connection), on_commit);   // see on_commit()
+//   auto core = TRY(ServerCore::create({...}, beginning));
 #pragma once
 
 #include <chrono>
@@ -52,11 +54,21 @@ struct CoreParts {
   CoreSettings settings{};
 };
 
+/// What a start of a server changes before anything else runs.
+struct Beginning {
+  std::uint64_t epoch = 0;   ///< fencing number of this start
+  std::string server_uid{};  ///< identity of this installation
+};
+/// Raises the epoch, marks every host disconnected. On the writer's connection, before it is handed
+/// to the writer; blocks. Errors are the database's.
+Result<Beginning> begin_server(db::Database& database, const Clock& clock, Random& random);
+
 class ServerCore {
  public:
-  /// Raises the epoch, marks every host disconnected, loads unfinished jobs. Blocks on the
-  /// database: call it before the loops run other work. Errors are the database's.
-  static Result<std::unique_ptr<ServerCore>> create(const CoreParts& parts);
+  /// Loads unfinished jobs (blocks on a read) and posts their continuation to the loop. Let agents
+  /// in afterwards.
+  static Result<std::unique_ptr<ServerCore>> create(const CoreParts& parts,
+                                                    const Beginning& beginning);
   virtual ~ServerCore() = default;
 
   virtual VmService& vms() = 0;
@@ -69,8 +81,7 @@ class ServerCore {
 
   /// Pass the writer's OnCommit here. Any thread.
   virtual void on_commit(std::int64_t first_revision, std::int64_t last_revision) = 0;
-  /// Stops timers and ends watches; afterwards posted completions do nothing. Call on the core
-  /// loop.
+  /// Ends watches with SERVER_STOPPING. Any thread. Destroy the core once its loops have stopped.
   virtual void stop() = 0;
 };
 

@@ -1,0 +1,220 @@
+#include "server/app/host_service.h"
+
+#include <algorithm>
+
+#include "db/repo/feed_repo.h"
+#include "db/repo/host_repo.h"
+#include "db/repo/hypervisor_repo.h"
+#include "db/repo/image_repo.h"
+#include "db/repo/vm_repo.h"
+#include "server/app/errors.h"
+#include "server/app/validate.h"
+#include "server/app/views.h"
+#include "server/app/words.h"
+#include "server/core/core_parts.h"
+#include "server/core/list_page.h"
+
+namespace reeve::server {
+
+namespace {
+
+std::string uid_part(const std::string& name) {
+  return name.substr(name.find('/') + 1);
+}
+
+Error stale(const std::string& name) {
+  return Error(Code::Aborted, "STALE_ETAG", name + " has changed since")
+      .resource(name)
+      .remedy("read it again and repeat the call with its new etag");
+}
+
+Status check_update(const v1::UpdateHostRequest& request) {
+  TRY(check_mask(request.update_mask(), {"display_name", "labels"}));
+  FieldCheck check;
+  check.require(uid_of(request.host().name(), "hosts", "host.name").ok(), "host.name",
+                "must be hosts/{uid}");
+  if (has_path(request.update_mask(), "display_name"))
+    check_display_name(check, "host.display_name", request.host().display_name());
+  if (has_path(request.update_mask(), "labels"))
+    check_labels(check, "host.labels", request.host().labels());
+  return check.outcome();
+}
+
+/// Everything that is recorded about a host goes with it. Aborted/RESOURCE_BUSY while a job works
+/// there.
+Status remove_contents(db::Transaction& tx, Inventory& inventory, const std::string& host_uid,
+                       const db::Change& change) {
+  db::VmRepo vms(tx);
+  for (const auto& row : TRY(inventory.vms_on(host_uid))) {
+    TRY(inventory.require_free(vm_name(row.uid)));
+    TRY(vms.remove(row.uid, "", change));
+  }
+  db::ImageRepo images(tx);
+  constexpr int kBatch = 100'000;
+  for (const auto& row :
+       TRY(images.list({.host_uid = host_uid}, db::ImageOrder::Name, {.limit = kBatch}))) {
+    TRY(inventory.require_free(image_name(row.uid)));
+    TRY(images.remove(row.uid, "", change));
+  }
+  db::HypervisorRepo hypervisors(tx);
+  for (const auto& row :
+       TRY(hypervisors.list({.host_uid = host_uid}, db::HypervisorOrder::Name, {.limit = kBatch})))
+    TRY(hypervisors.remove(row.uid, "", change));
+  return {};
+}
+
+class Hosts final : public HostService {
+ public:
+  explicit Hosts(const ServiceParts& parts) : parts_(parts) {}
+
+  Result<v1::Host> get(const Caller& caller, const v1::GetHostRequest& request) override {
+    const auto uid = TRY(uid_of(request.name(), "hosts", "name"));
+    return parts_.core.readers->read([&](db::ReadTransaction& tx) -> Result<v1::Host> {
+      Inventory inventory(tx, parts_.now());
+      const auto row = TRY(db::HostReader(tx).get(uid));
+      auto host = TRY(inventory.show(row, caller.permissions));
+      parts_.live->fill(host);
+      return host;
+    });
+  }
+
+  Result<v1::ListHostsResponse> list(const Caller& caller,
+                                     const v1::ListHostsRequest& request) override {
+    db::HostFilter filter;
+    std::vector<FilterTerm> labels;
+    for (auto& term : TRY(parse_filter(request.filter()))) {
+      if (term.key == "state") {
+        filter.state = TRY(filter_word(term.value, {"enrolled", "connected", "disconnected"}));
+      } else if (term.key == "display_name") {
+        filter.name_glob = term.value;
+      } else if (term.key.starts_with("label.")) {
+        labels.push_back({term.key.substr(6), term.value});
+      } else {
+        return bad_filter("has an unknown key '" + term.key.substr(0, 64) +
+                          "'; known are state, display_name, label.KEY");
+      }
+    }
+    const auto order = TRY(parse_order(request.order_by(), {"display_name", "create_time"}));
+    const auto page = TRY(PageRequest::of(request, order.descending));
+    const auto by = order.key == "create_time" ? db::HostOrder::CreateTime : db::HostOrder::Name;
+    return parts_.core.readers->read([&](db::ReadTransaction& tx) -> Result<v1::ListHostsResponse> {
+      v1::ListHostsResponse response;
+      Inventory inventory(tx, parts_.now());
+      db::HostReader reader(tx);
+      response.set_revision(TRY(db::FeedReader(tx).revision()));
+      auto token = collect_page(
+          page, [&](const db::Page& part) { return reader.list(filter, by, part); },
+          [&](const db::Host& row) { return db::HostReader::key_of(row, by); },
+          [&](const db::Host& row) -> Result<bool> {
+            auto host = TRY(inventory.show(row, caller.permissions));
+            for (const auto& label : labels) {
+              const auto it = host.labels().find(label.key);
+              if (it == host.labels().end() || it->second != label.value) return false;
+            }
+            parts_.live->fill(host);
+            *response.add_hosts() = std::move(host);
+            return true;
+          });
+      if (!token.ok()) return std::move(token).error();
+      response.set_next_page_token(std::move(token).value());
+      return response;
+    });
+  }
+
+  void update(const Caller& caller, const v1::UpdateHostRequest& request,
+              Reply<v1::Host> reply) override {
+    if (Status fields = check_update(request); !fields.ok())
+      return reply(std::move(fields).error());
+    write_and_reply<v1::Host>(
+        parts_, caller, {.method = "HostService/UpdateHost", .resource = request.host().name()},
+        [request, caller, now = parts_.now()](db::Transaction& tx) -> Result<v1::Host> {
+          db::HostRepo repo(tx);
+          auto row = TRY(repo.get(uid_part(request.host().name())));
+          if (!request.host().etag().empty() && request.host().etag() != row.etag)
+            return stale(request.host().name());
+          auto spec = TRY(document<v1::Host>(row.spec, "host " + row.uid));
+          if (has_path(request.update_mask(), "labels"))
+            *spec.mutable_labels() = request.host().labels();
+          if (has_path(request.update_mask(), "display_name")) {
+            const auto& name = request.host().display_name();
+            const auto other = repo.get_by_name(name);
+            if (other.ok() && other.value().uid != row.uid)
+              return Error(Code::AlreadyExists, "NAME_TAKEN",
+                           "a host is called '" + name + "' already")
+                  .resource(host_name(other.value().uid));
+            row.name = name;
+          }
+          row.spec = spec.SerializeAsString();
+          if (!request.validate_only())
+            row = TRY(repo.update(std::move(row), {.actor = caller.actor, .time = now}));
+          return Inventory(tx, now).show(row, caller.permissions);
+        },
+        std::move(reply));
+  }
+
+  void remove(const Caller& caller, const v1::DeleteHostRequest& request,
+              Reply<v1::DeleteHostResponse> reply) override {
+    auto uid = uid_of(request.name(), "hosts", "name");
+    if (!uid.ok()) return reply(std::move(uid).error());
+    const std::string host_uid = uid.value();
+    write_and_reply<v1::DeleteHostResponse>(
+        parts_, caller,
+        {.method = "HostService/DeleteHost",
+         .resource = request.name(),
+         .summary = request.force() ? "force" : ""},
+        [request, host_uid, caller,
+         now = parts_.now()](db::Transaction& tx) -> Result<v1::DeleteHostResponse> {
+          db::HostRepo repo(tx);
+          const auto row = TRY(repo.get(host_uid));
+          if (!request.etag().empty() && request.etag() != row.etag) return stale(request.name());
+          Inventory inventory(tx, now);
+          const auto vms = TRY(inventory.vms_on(host_uid));
+          if (!vms.empty() && !request.force())
+            return Error(Code::FailedPrecondition, "HOST_NOT_EMPTY",
+                         "host '" + row.name + "' has " + std::to_string(vms.size()) +
+                             " machines, such as '" + vms.front().name + "'")
+                .resource(request.name())
+                .with("machines", std::to_string(vms.size()))
+                .remedy(
+                    "delete its machines first, or repeat the call with force: they then run on, "
+                    "no "
+                    "longer managed");
+          const db::Change change{.actor = caller.actor, .time = now};
+          TRY(remove_contents(tx, inventory, host_uid, change));
+          TRY(repo.remove(host_uid, "", change));
+          return v1::DeleteHostResponse{};
+        },
+        [pool = parts_.pool, host_uid,
+         reply = std::move(reply)](Result<v1::DeleteHostResponse> result) {
+          if (result.ok()) pool->disconnect(host_uid, "HOST_REVOKED", "this host was removed");
+          reply(std::move(result));
+        });
+  }
+
+ private:
+  const ServiceParts parts_;
+};
+
+}  // namespace
+
+db::Host enrolled_host(std::string uid, std::string_view display_name,
+                       std::string cert_key_sha256) {
+  db::Host row;
+  row.uid = std::move(uid);
+  for (const char c : display_name.substr(0, 63)) {
+    const std::string so_far = row.name + c;
+    row.name = is_display_name(so_far) ? so_far : row.name + (row.name.empty() ? "" : "-");
+  }
+  if (row.name.empty()) row.name = "host-" + row.uid.substr(0, 8);
+  row.state = to_word(v1::Host::STATE_ENROLLED);
+  row.cert_key_sha256 = std::move(cert_key_sha256);
+  row.spec = v1::Host{}.SerializeAsString();
+  row.status = v1::HostStatus{}.SerializeAsString();
+  return row;
+}
+
+std::unique_ptr<HostService> make_host_service(const ServiceParts& parts) {
+  return std::make_unique<Hosts>(parts);
+}
+
+}  // namespace reeve::server
