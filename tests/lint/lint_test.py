@@ -86,6 +86,12 @@ class LintTest(unittest.TestCase):
         self.assertIn("NOT_HERE is not explained", bad)
         self.assertIn("NOT_THERE is not used any more", bad)
 
+    def test_handlers(self):
+        head = "grpc::ServerUnaryReactor* AHandler::Get(grpc::CallbackServerContext* context, const R* request) {\n"
+        self.assertEqual(self.check("handlers", tree={"server/api/a_handler.cpp": head + "  return door_.enter(context);\n}\n"}), "")
+        out = self.check("handlers", tree={"server/api/a_handler.cpp": head + "  log();\n  return door_.enter(context);\n}\n"})
+        self.assertIn("Get does not begin", out)
+
 
 if __name__ == "__main__":
     unittest.main()
