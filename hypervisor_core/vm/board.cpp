@@ -151,6 +151,15 @@ Result<boot::Entry> Board::load_kernel() {
       {.kernel = *kernel_, .initrd = initrd_.get(), .command_line = config_.command_line()});
 }
 
+Status Board::renew_generation_id() {
+  SystemRandom::instance().fill(generation_id_);
+  if (!memory_->write(boot::kGenerationId, generation_id_))
+    return Error{Code::ResourceExhausted, "GUEST_MEMORY_TOO_SMALL",
+                 "no room for the generation id"};
+  acpi_->raise_event(AcpiHardware::kGenerationIdEvent);
+  return {};
+}
+
 Status Board::reset() {
   serial_->reset();
   keyboard_->reset();

@@ -50,6 +50,10 @@ class Board final : public accel::ExitHandler {
   /// Devices and memory as after power-on. Only while no vCPU runs.
   Status reset();
 
+  /// Tells the guest that it may be a copy: new generation id, and the ACPI event for it. While
+  /// halted.
+  Status renew_generation_id();
+
   GuestMemory& memory() { return *memory_; }
   accel::Partition& partition() { return *partition_; }
   Serial16550& serial() { return *serial_; }

@@ -7,6 +7,7 @@
 #include "hypervisor_core/cpu/boot_state.h"
 #include "hypervisor_core/vm/config.h"
 #include "hypervisor_core/vm/register_dump.h"
+#include "hypervisor_core/vm/snapshot.h"
 
 namespace reeve::core {
 namespace {
@@ -41,7 +42,25 @@ Result<std::unique_ptr<Vm>> Vm::create(v1::MachineConfig config, accel::Accelera
                                        VmOptions options, const Clock& clock) {
   TRY(check_config(config));
   std::unique_ptr<Vm> vm(new Vm(std::move(config), accelerator, std::move(options), clock));
-  TRY(vm->build());
+  TRY(vm->build(Start::Boot));
+  return vm;
+}
+
+Result<std::unique_ptr<Vm>> Vm::restore(StateSource& source, accel::Accelerator& accelerator,
+                                        VmOptions options,
+                                        const std::function<void(v1::MachineConfig&)>& adjust,
+                                        const Clock& clock) {
+  RecordReader reader(source);
+  auto header = TRY(read_saved_header(reader));
+  auto& config = *header.mutable_config();
+  if (adjust) adjust(config);
+  TRY(check_config(config));
+  std::unique_ptr<Vm> vm(new Vm(std::move(config), accelerator, std::move(options), clock));
+  TRY(vm->build(Start::Restored));
+  Lock lock(vm->verbs_);
+  TRY(load_machine(reader, *vm->board_, vm->vcpus_));
+  vm->boot_format_ = "saved state";
+  vm->state_ = State::Paused;
   return vm;
 }
 
@@ -56,7 +75,7 @@ Vm::~Vm() {
   vcpus_.clear();
 }
 
-Status Vm::build() {
+Status Vm::build(Start start) {
   Lock lock(verbs_);
   board_ = TRY(Board::create(config_, {.accelerator = accelerator_,
                                        .events = *this,
@@ -73,7 +92,7 @@ Status Vm::build() {
                           .prepare = options_.prepare_vcpu_thread}));
   }
   power_on_interrupts_ = TRY(board_->partition().interrupt_state());
-  TRY(boot());
+  if (start == Start::Boot) TRY(boot());
   event_thread_ = std::thread([this] { serve_events(); });
   pthread_setname_np(event_thread_.native_handle(), "vm-events");
   return {};
@@ -137,6 +156,14 @@ Status Vm::reset() {
   }
   changed();
   return {};
+}
+
+Status Vm::save(StateSink& sink) {
+  Lock lock(verbs_);
+  if (state() != State::Paused)
+    return Error{Code::FailedPrecondition, "VM_NOT_PAUSED",
+                 "the machine must be paused to be saved"};
+  return save_machine(sink, *board_, vcpus_, config_, accelerator_.name());
 }
 
 Status Vm::press_power_button() {

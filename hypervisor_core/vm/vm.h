@@ -28,6 +28,7 @@
 #include "hypervisor_core/bus/machine_events.h"
 #include "hypervisor_core/vm/board.h"
 #include "hypervisor_core/vm/console_ring.h"
+#include "hypervisor_core/vm/saved_stream.h"
 #include "hypervisor_core/vm/vcpu_thread.h"
 #include "reeve/core/v1/control.pb.h"
 #include "reeve/core/v1/machine.pb.h"
@@ -53,6 +54,12 @@ class Vm final : private MachineEvents {
   static Result<std::unique_ptr<Vm>> create(v1::MachineConfig config,
                                             accel::Accelerator& accelerator, VmOptions options = {},
                                             const Clock& clock = RealClock::instance());
+  /// A machine from what save() wrote; Paused. Errors of create() and of vm/snapshot.h. `adjust`
+  /// may change the configuration in the stream before it is used: paths on this host.
+  static Result<std::unique_ptr<Vm>> restore(
+      StateSource& source, accel::Accelerator& accelerator, VmOptions options = {},
+      const std::function<void(v1::MachineConfig&)>& adjust = {},
+      const Clock& clock = RealClock::instance());
   ~Vm() override;
   Vm(const Vm&) = delete;
   Vm& operator=(const Vm&) = delete;
@@ -63,6 +70,9 @@ class Vm final : private MachineEvents {
   Status resume();
   Status reset();
   Status press_power_button();
+  /// Writes the machine to `sink`; it must be Paused and stays so.
+  /// FailedPrecondition/VM_NOT_PAUSED, errors of the sink.
+  Status save(StateSink& sink);
   /// Ends the machine at once.
   void stop();
 
@@ -90,7 +100,8 @@ class Vm final : private MachineEvents {
 
   Vm(v1::MachineConfig config, accel::Accelerator& accelerator, VmOptions options,
      const Clock& clock);
-  Status build();
+  enum class Start : std::uint8_t { Boot, Restored };
+  Status build(Start start);
   Status boot() REEVE_REQUIRES(verbs_);
   void raise(MachineEvent event, std::uint32_t value) override;
   void vcpu_stopped(std::uint32_t vcpu, const accel::Exit& exit);

@@ -4,6 +4,17 @@
 
 #include "hypervisor_core/vmm/flags.h"
 #include "hypervisor_core/vmm/foreground.h"
+#include "hypervisor_core/vmm/resident.h"
+
+namespace {
+
+int fail(const reeve::Error& error) {
+  std::fprintf(stderr, "reeve-vmm: %s: %s\n", std::string(error.reason()).c_str(),
+               error.message().c_str());
+  return 4;
+}
+
+}  // namespace
 
 int main(int count, char** arguments) {
   using namespace reeve;
@@ -15,9 +26,12 @@ int main(int count, char** arguments) {
     std::fputs(vmm::kUsage, stderr);
     return flags.ok() && flags.value().help ? 0 : 2;
   }
+  if (const auto& run_dir = flags.value().run_dir; !run_dir.empty()) {
+    const auto outcome = vmm::run_resident(run_dir);
+    if (!outcome.ok()) return fail(outcome.error());
+    return 0;
+  }
   const auto code = vmm::run_in_foreground(flags.value().machine);
   if (code.ok()) return code.value();
-  std::fprintf(stderr, "reeve-vmm: %s: %s\n", std::string(code.error().reason()).c_str(),
-               code.error().message().c_str());
-  return 4;
+  return fail(code.error());
 }

@@ -1,0 +1,18 @@
+// hypervisor_core/vm/save_convert.h - processor and interrupt controller state to and from saved
+// messages.
+#pragma once
+
+#include "base/status.h"
+#include "hypervisor_core/accel/cpu_state.h"
+#include "reeve/core/v1/saved_state.pb.h"
+
+namespace reeve::core {
+
+void to_saved(const accel::CpuState& in, v1::SavedVcpu& out);
+/// InvalidArgument/STATE_FORMAT when a list has the wrong length.
+Result<accel::CpuState> from_saved(const v1::SavedVcpu& in);
+void to_saved(const accel::InterruptControllerState& in, v1::SavedInterrupts& out);
+/// InvalidArgument/STATE_FORMAT.
+Result<accel::InterruptControllerState> from_saved(const v1::SavedInterrupts& in);
+
+}  // namespace reeve::core

@@ -1,0 +1,93 @@
+#include "hypervisor_core/vmm/resident.h"
+
+#include <filesystem>
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/subprocess.h"
+#include "hypervisor_core/accel/kvm/kvm.h"
+#include "hypervisor_core/control/client.h"
+#include "hypervisor_core/vmm/server.h"
+
+namespace reeve::core::vmm {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The lock says whether a process has the directory, its content which one.
+Result<Fd> claim(const fs::path& run_dir) {
+  auto file = TRY(open_file(run_dir / control::kPidFile, O_RDWR | O_CREAT, 0600));
+  if (flock(file.get(), LOCK_EX | LOCK_NB) != 0)
+    return Error{Code::FailedPrecondition, "VMM_RUNS", "another reeve-vmm has " + run_dir.string()};
+  const auto ticks = TRY(process_start_ticks(getpid()));
+  const std::string text = std::to_string(getpid()) + " " + std::to_string(ticks) + "\n";
+  if (ftruncate(file.get(), 0) != 0) return errno_error("ftruncate");
+  TRY(write_at(file.get(), 0, std::as_bytes(std::span(text))));
+  return file;
+}
+
+Result<Fd> listen_at(const fs::path& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string text = path.string();
+  if (text.size() >= sizeof address.sun_path)
+    return Error{Code::InvalidArgument, "SOCKET_PATH", "socket path '" + text + "' is too long"};
+  text.copy(address.sun_path, text.size());
+  TRY(remove_file(path));
+  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket) return errno_error("socket");
+  const mode_t before = umask(0177);
+  const int bound = bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  umask(before);
+  if (bound != 0 || listen(socket.get(), 8) != 0) return errno_error("listening at " + text);
+  return socket;
+}
+
+Result<v1::MachineConfig> read_config(const fs::path& run_dir) {
+  const auto bytes = TRY(read_file(run_dir / control::kMachineFile, control::kMaxMessage));
+  v1::MachineConfig config;
+  if (!config.ParseFromString(bytes))
+    return Error{Code::InvalidArgument, "MACHINE_CONFIG",
+                 "machine.pb is not a machine configuration"};
+  return config;
+}
+
+Status leave_report(const fs::path& run_dir, Vm& vm) {
+  const auto end = vm.console().end_offset();
+  const auto tail = vm.console().read(end > (64 << 10) ? end - (64 << 10) : 0, 64 << 10);
+  TRY(write_file_durably(run_dir / control::kConsoleTail, tail.bytes));
+  return write_file_durably(run_dir / control::kExitFile,
+                            vm.exit().value_or(v1::ExitReport{}).SerializeAsString());
+}
+
+}  // namespace
+
+Status run_resident(const std::string& run_dir_text) {
+  const fs::path run_dir(run_dir_text);
+  const Fd lock = TRY(claim(run_dir));
+  TRY(remove_file(run_dir / control::kExitFile));
+  const auto config = TRY(read_config(run_dir));
+  const Fd folder = TRY(open_file(run_dir, O_RDONLY | O_DIRECTORY));
+  auto device = TRY(accel::open_kvm_device());
+  const auto kvm = TRY(accel::make_kvm(std::move(device)));
+  const Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake) return errno_error("eventfd");
+  const auto ring = [fd = wake.get()] { (void)eventfd_write(fd, 1); };
+  const auto vm = TRY(Vm::create(config, *kvm, {.on_change = ring}));
+  vm->console().set_listener(ring);
+  // The socket appears when the machine is ready: whoever can connect can also ask.
+  Server server(*vm, TRY(listen_at(run_dir / control::kControlSocket)), wake.get(), folder.get());
+  TRY(vm->start());
+  server.serve();
+  vm->console().set_listener({});
+  return leave_report(run_dir, *vm);
+}
+
+}  // namespace reeve::core::vmm

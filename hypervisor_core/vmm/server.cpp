@@ -1,0 +1,181 @@
+#include "hypervisor_core/vmm/server.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "base/text.h"
+
+namespace reeve::core::vmm {
+namespace {
+
+constexpr std::size_t kConsolePiece = 64 << 10;
+constexpr std::size_t kMaxTyped = 4096;
+constexpr auto kFarewell = std::chrono::seconds(1);
+
+}  // namespace
+
+struct Server::Connection {
+  explicit Connection(Fd s) : socket(std::move(s)) {}
+  Fd socket;
+  control::FrameReader reader{};
+  std::string backlog{};
+  bool watches_console = false, watches_state = false;
+  std::uint64_t console_offset = 0;
+  std::uint64_t told_changes = 0;
+
+  void send(const v1::ControlMessage& message) {
+    control::append_frame(backlog, message.SerializeAsString());
+  }
+};
+
+Server::Server(Vm& vm, Fd listener, int wake, int run_dir)
+    : vm_(vm), listener_(std::move(listener)), wake_(wake), run_dir_(run_dir) {}
+
+Server::~Server() = default;
+
+void Server::serve() {
+  auto give_up_at = std::chrono::steady_clock::time_point::max();
+  for (;;) {
+    const bool ended = vm_.state() == Vm::State::Ended;
+    if (ended && give_up_at == std::chrono::steady_clock::time_point::max())
+      give_up_at = std::chrono::steady_clock::now() + kFarewell;
+    const auto resets = vm_.status().resets();
+    if (vm_.state() != last_state_ || resets != last_resets_) {
+      last_state_ = vm_.state();
+      last_resets_ = resets;
+      ++state_changes_;
+    }
+    bool busy = false;
+    std::vector<pollfd> wait{{wake_, POLLIN, 0}, {listener_.get(), POLLIN, 0}};
+    for (auto& connection : connections_) {
+      push_events(*connection);
+      const bool pending = !connection->backlog.empty();
+      busy = busy || pending || has_more_to_tell(*connection);
+      wait.push_back(
+          {connection->socket.get(), static_cast<short>(POLLIN | (pending ? POLLOUT : 0)), 0});
+    }
+    if (ended && (!busy || std::chrono::steady_clock::now() >= give_up_at)) return;
+    (void)poll(wait.data(), wait.size(), ended ? 100 : -1);
+    eventfd_t ignored = 0;
+    (void)eventfd_read(wake_, &ignored);
+    for (std::size_t i = 2; i < wait.size(); ++i) {
+      auto& connection = connections_[i - 2];
+      bool alive = true;
+      if ((wait[i].revents & POLLOUT) != 0) alive = flush(*connection);
+      if (alive && (wait[i].revents & (POLLIN | POLLHUP | POLLERR)) != 0)
+        alive = receive(*connection);
+      if (!alive) connection.reset();
+    }
+    std::erase(connections_, nullptr);
+    if ((wait[1].revents & POLLIN) != 0) accept_caller();
+  }
+}
+
+void Server::accept_caller() {
+  Fd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!socket || connections_.size() >= kMaxConnections) return;
+  connections_.push_back(std::make_unique<Connection>(std::move(socket)));
+}
+
+bool Server::receive(Connection& connection) {
+  char bytes[16384];
+  const ssize_t got = recv(connection.socket.get(), bytes, sizeof bytes, 0);
+  if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return false;
+  if (got > 0) connection.reader.feed({bytes, static_cast<std::size_t>(got)});
+  for (;;) {
+    auto frame = connection.reader.next();
+    if (!frame.ok()) return false;
+    if (!frame.value()) return true;
+    v1::ControlRequest request;
+    if (!request.ParseFromString(*frame.value())) return false;
+    answer(connection, request);
+    if (connection.backlog.size() > 4 * kMaxBacklog) return false;  // asks and never reads
+  }
+}
+
+bool Server::flush(Connection& connection) {
+  const ssize_t sent = ::send(connection.socket.get(), connection.backlog.data(),
+                              connection.backlog.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (sent < 0) return errno == EAGAIN || errno == EINTR;
+  connection.backlog.erase(0, static_cast<std::size_t>(sent));
+  return true;
+}
+
+void Server::answer(Connection& connection, const v1::ControlRequest& request) {
+  v1::ControlMessage message;
+  auto& reply = *message.mutable_reply();
+  reply.set_id(request.id());
+  const auto outcome = obey(connection, request, reply);
+  if (!outcome.ok()) {
+    auto& error = *reply.mutable_error();
+    error.set_code(static_cast<std::uint32_t>(outcome.error().code()));
+    error.set_reason(std::string(outcome.error().reason()));
+    error.set_message(outcome.error().message());
+  }
+  connection.send(message);
+}
+
+Status Server::obey(Connection& connection, const v1::ControlRequest& request,
+                    v1::ControlReply& reply) {
+  using Verb = v1::ControlRequest;
+  switch (request.verb_case()) {
+    case Verb::kGetStatus: break;
+    case Verb::kPause: TRY(vm_.pause()); break;
+    case Verb::kResume: TRY(vm_.state() == Vm::State::Created ? vm_.start() : vm_.resume()); break;
+    case Verb::kReset: TRY(vm_.reset()); break;
+    case Verb::kPressPowerButton: TRY(vm_.press_power_button()); break;
+    case Verb::kStop: vm_.stop(); break;
+    case Verb::kWatchConsole:
+      connection.watches_console = true;
+      connection.console_offset = request.watch_console().from_offset();
+      return {};
+    case Verb::kWriteConsole: {
+      const auto& input = request.write_console().input();
+      if (input.size() > kMaxTyped)
+        return Error{Code::InvalidArgument, "CONSOLE_INPUT", "console input is over 4096 bytes"};
+      reply.set_console_bytes_taken(static_cast<std::uint32_t>(vm_.type(as_bytes(input))));
+      return {};
+    }
+    case Verb::kWatchState:
+      connection.watches_state = true;
+      connection.told_changes = state_changes_ - 1;  // the present state comes first
+      return {};
+    case Verb::kDiskGrown:
+      TRY(vm_.board().peripherals().disk_grown(request.disk_grown().disk_id()));
+      break;
+    default:
+      return Error{Code::Unimplemented, "CONTROL_VERB", "this reeve-vmm does not know that call"};
+  }
+  *reply.mutable_status() = vm_.status();
+  return {};
+}
+
+bool Server::has_more_to_tell(const Connection& connection) const {
+  return (connection.watches_console && connection.console_offset < vm_.console().end_offset()) ||
+         (connection.watches_state && connection.told_changes != state_changes_);
+}
+
+void Server::push_events(Connection& connection) {
+  if (connection.watches_state && connection.told_changes != state_changes_) {
+    connection.told_changes = state_changes_;
+    v1::ControlMessage message;
+    *message.mutable_event()->mutable_state_changed() = vm_.status();
+    connection.send(message);
+  }
+  while (connection.watches_console && connection.backlog.size() < kMaxBacklog) {
+    auto piece = vm_.console().read(connection.console_offset, kConsolePiece);
+    if (piece.bytes.empty()) return;
+    connection.console_offset = piece.offset + piece.bytes.size();
+    v1::ControlMessage message;
+    auto& output = *message.mutable_event()->mutable_console_output();
+    output.set_offset(piece.offset);
+    output.set_output(std::move(piece.bytes));
+    connection.send(message);
+  }
+}
+
+}  // namespace reeve::core::vmm

@@ -1,0 +1,52 @@
+// hypervisor_core/vmm/server.h - answers the control socket of one machine until it has ended.
+//
+// One thread. A caller that is slow to read its console or events loses nothing but time: output
+// waits in the console ring, not here. At most kMaxConnections callers.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/status.h"
+#include "hypervisor_core/control/frame.h"
+#include "hypervisor_core/vm/vm.h"
+
+namespace reeve::core::vmm {
+
+class Server {
+ public:
+  static constexpr std::size_t kMaxConnections = 16;
+  /// Bytes waiting to be sent beyond which a caller gets no more events.
+  static constexpr std::size_t kMaxBacklog = 256 << 10;
+
+  /// `wake` is an eventfd that the machine rings on output and changes of state; `run_dir` an open
+  /// folder. All outlive the server.
+  Server(Vm& vm, Fd listener, int wake, int run_dir);
+  ~Server();
+
+  /// Returns when the machine has ended and callers know, or at once after stop was asked for.
+  void serve();
+
+ private:
+  struct Connection;
+  void accept_caller();
+  bool receive(Connection& connection);
+  bool flush(Connection& connection);
+  void answer(Connection& connection, const v1::ControlRequest& request);
+  Status obey(Connection& connection, const v1::ControlRequest& request, v1::ControlReply& reply);
+  void push_events(Connection& connection);
+  bool has_more_to_tell(const Connection& connection) const;
+
+  Vm& vm_;
+  Fd listener_;
+  const int wake_;
+  const int run_dir_;
+  std::vector<std::unique_ptr<Connection>> connections_;
+  std::uint64_t state_changes_ = 0;
+  Vm::State last_state_ = Vm::State::Created;
+  std::uint32_t last_resets_ = 0;
+};
+
+}  // namespace reeve::core::vmm

@@ -1,0 +1,185 @@
+#include <fstream>
+
+#include <catch2/catch.hpp>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/subprocess.h"
+#include "hypervisor_core/control/client.h"
+#include "hypervisor_core/control/frame.h"
+#include "tests/hypervisor_core/support/payload.h"
+#include "tests/hypervisor_core/support/payload_kernel.h"
+#include "tests/support/temp_dir.h"
+
+namespace reeve::core::control {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// A reeve-vmm process with a run directory, killed at the end if it still lives.
+class Resident {
+ public:
+  explicit Resident(const v1::MachineConfig& config) {
+    std::ofstream(dir_ / kMachineFile, std::ios::binary) << config.SerializeAsString();
+    const auto program =
+        std::filesystem::read_symlink("/proc/self/exe").parent_path() / "reeve-vmm";
+    auto process = Process::spawn({program.string(), "--run-dir", dir_.path().string()},
+                                  {.errors = STDERR_FILENO}, Process::Session::Own);
+    REQUIRE(process.ok());
+    process_ = std::move(process).value();
+  }
+  ~Resident() {
+    if (!process_->wait(0ms).ok()) {
+      process_->signal(9);
+      (void)process_->wait(5s);
+    }
+  }
+  ControlClient connect() {
+    for (int i = 0; i < 500; ++i) {
+      auto client = ControlClient::connect(dir_ / kControlSocket);
+      if (client.ok()) return std::move(client).value();
+      usleep(10'000);
+    }
+    FAIL("reeve-vmm does not listen");
+    std::abort();
+  }
+  bool ends() { return process_->wait(10s).ok(); }
+  v1::ExitReport report() const {
+    v1::ExitReport report;
+    const auto bytes = read_file(dir_ / kExitFile);
+    REQUIRE(bytes.ok());
+    REQUIRE(report.ParseFromString(bytes.value()));
+    return report;
+  }
+  std::filesystem::path file(std::string_view name) const { return dir_ / name; }
+
+ private:
+  reeve::test::TempDir dir_;
+  std::optional<Process> process_;
+};
+
+/// Prints "hi", then echoes what is typed.
+const std::initializer_list<int> kEcho = {
+    0x66, 0xba, 0xf8, 0x03, 0xb0, 'h',  0xee, 0xb0, 'i',  0xee,  // "hi"
+    0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf7,        // wait for input
+    0x66, 0xba, 0xf8, 0x03, 0xec, 0xee, 0xeb, 0xef};             // echo, again
+
+v1::ControlRequest request_for(auto choose) {
+  v1::ControlRequest request;
+  choose(request);
+  return request;
+}
+
+std::string console(ControlClient& client, std::size_t length) {
+  std::string out;
+  for (int i = 0; i < 100 && out.size() < length; ++i) {
+    auto event = client.next_event(1s);
+    REQUIRE(event.ok());
+    if (event.value() && event.value()->has_console_output())
+      out += event.value()->console_output().output();
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("frames survive being cut anywhere, and too long ones end the stream", "[control]") {
+  std::string stream;
+  append_frame(stream, "first");
+  append_frame(stream, "");
+  append_frame(stream, std::string(5000, 'x'));
+  FrameReader reader;
+  std::vector<std::string> got;
+  for (const char c : stream) {
+    reader.feed({&c, 1});
+    for (auto frame = reader.next(); frame.ok() && frame.value(); frame = reader.next())
+      got.push_back(*frame.value());
+  }
+  CHECK(got == std::vector<std::string>{"first", "", std::string(5000, 'x')});
+  reader.feed({"\xff\xff\xff\xff", 4});
+  CHECK(reader.next().error().reason() == "CONTROL_FRAME");
+}
+
+TEST_CASE("a machine outlives its callers, and its console is read from any offset",
+          "[control][kvm]") {
+  if (!core::test::kvm_or_skip()) return;
+  const core::test::PayloadKernel kernel(kEcho);
+  Resident vmm(kernel.config());
+  {
+    auto first = vmm.connect();
+    REQUIRE(first.call(request_for([](auto& r) { r.mutable_watch_console(); }), 5s).ok());
+    CHECK(console(first, 2) == "hi");
+  }
+  auto second = vmm.connect();
+  const auto typed =
+      second.call(request_for([](auto& r) { r.mutable_write_console()->set_input("abc"); }), 5s);
+  REQUIRE(typed.ok());
+  CHECK(typed.value().console_bytes_taken() == 3);
+  REQUIRE(
+      second.call(request_for([](auto& r) { r.mutable_watch_console()->set_from_offset(1); }), 5s)
+          .ok());
+  CHECK(console(second, 4) == "iabc");
+  const auto status = second.call(request_for([](auto& r) { r.mutable_get_status(); }), 5s);
+  REQUIRE(status.ok());
+  CHECK(status.value().status().state() == v1::MachineStatus::STATE_RUNNING);
+  CHECK(status.value().status().console_offset() == 5);
+  const auto pid = read_file(vmm.file(kPidFile));
+  REQUIRE(pid.ok());
+  CHECK(pid.value().find(' ') != std::string::npos);
+}
+
+TEST_CASE("pause, resume, reset and stop work over the control socket, watchers are told",
+          "[control][kvm]") {
+  if (!core::test::kvm_or_skip()) return;
+  const core::test::PayloadKernel kernel(kEcho);
+  Resident vmm(kernel.config());
+  auto client = vmm.connect();
+  auto watcher = vmm.connect();
+  REQUIRE(watcher.call(request_for([](auto& r) { r.mutable_watch_state(); }), 5s).ok());
+  const auto call = [&](auto choose) {
+    auto reply = client.call(request_for(choose), 10s);
+    if (!reply.ok()) FAIL(reply.error().message());
+    return reply.value().status().state();
+  };
+  CHECK(call([](auto& r) { r.mutable_pause(); }) == v1::MachineStatus::STATE_PAUSED);
+  CHECK(call([](auto& r) { r.mutable_pause(); }) == v1::MachineStatus::STATE_PAUSED);
+  CHECK(call([](auto& r) { r.mutable_resume(); }) == v1::MachineStatus::STATE_RUNNING);
+  CHECK(call([](auto& r) { r.mutable_reset(); }) == v1::MachineStatus::STATE_RUNNING);
+  CHECK(client.call(request_for([](auto&) {}), 5s).error().reason() == "CONTROL_VERB");
+  CHECK(client.call(request_for([](auto& r) { r.mutable_disk_grown()->set_disk_id("x"); }), 5s)
+            .error()
+            .reason() == "DISK_NOT_FOUND");
+  CHECK(call([](auto& r) { r.mutable_stop(); }) == v1::MachineStatus::STATE_ENDED);
+  CHECK(vmm.ends());
+  CHECK(vmm.report().kind() == v1::ExitReport::KIND_KILLED);
+  bool saw_end = false;
+  for (auto event = watcher.next_event(1s); event.ok() && event.value();
+       event = watcher.next_event(1s))
+    saw_end = saw_end || event.value()->state_changed().state() == v1::MachineStatus::STATE_ENDED;
+  CHECK(saw_end);
+}
+
+TEST_CASE("the exit report and the last console output stay in the run directory",
+          "[control][kvm]") {
+  if (!core::test::kvm_or_skip()) return;
+  const core::test::PayloadKernel kernel{0x66, 0xba, 0xf8, 0x03, 0xb0, 'x', 0xee,
+                                         0xb0, 0x05, 0xe6, 0xf4, 0xeb, 0xfe};
+  Resident vmm(kernel.config());
+  CHECK(vmm.ends());
+  CHECK(vmm.report().kind() == v1::ExitReport::KIND_DEBUG_EXIT);
+  CHECK(vmm.report().code() == 5);
+  CHECK(read_file(vmm.file(kConsoleTail)).value() == "x");
+}
+
+TEST_CASE("rubbish on the control socket closes that connection only", "[control][kvm]") {
+  if (!core::test::kvm_or_skip()) return;
+  const core::test::PayloadKernel kernel(kEcho);
+  Resident vmm(kernel.config());
+  auto good = vmm.connect();
+  auto bad = vmm.connect();
+  REQUIRE(write(bad.fd(), "\xff\xff\xff\x7f rubbish", 12) == 12);
+  CHECK(bad.next_event(5s).error().reason() == "VMM_GONE");
+  CHECK(good.call(request_for([](auto& r) { r.mutable_get_status(); }), 5s).ok());
+}
+
+}  // namespace reeve::core::control
