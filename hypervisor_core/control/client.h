@@ -21,6 +21,8 @@ namespace reeve::core::control {
 
 /// Files of a run directory.
 inline constexpr const char* kMachineFile = "machine.pb";  ///< MachineConfig, written by the agent
+inline constexpr const char* kRestoreFile =
+    "restore.state";                                ///< optional: a saved state to go on from
 inline constexpr const char* kPidFile = "vmm.pid";  ///< "PID START_TICKS\n", see base/subprocess.h
 inline constexpr const char* kControlSocket = "control.sock";
 inline constexpr const char* kExitFile = "exit.pb";  ///< ExitReport, written when the machine ended

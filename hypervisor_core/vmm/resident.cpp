@@ -59,6 +59,17 @@ Result<v1::MachineConfig> read_config(const fs::path& run_dir) {
   return config;
 }
 
+/// From the saved state in the run directory when there is one, else from its kernel.
+Result<std::unique_ptr<Vm>> make_machine(const fs::path& run_dir, const v1::MachineConfig& config,
+                                         accel::Accelerator& kvm, VmOptions options) {
+  auto saved = open_file(run_dir / control::kRestoreFile, O_RDONLY);
+  if (!saved.ok()) return Vm::create(config, kvm, std::move(options));
+  FdSource source(saved.value().get());
+  // The agent's description names the files as they are on this host.
+  return Vm::restore(source, kvm, std::move(options),
+                     [&](v1::MachineConfig& from_stream) { from_stream = config; });
+}
+
 Status leave_report(const fs::path& run_dir, Vm& vm) {
   const auto end = vm.console().end_offset();
   const auto tail = vm.console().read(end > (64 << 10) ? end - (64 << 10) : 0, 64 << 10);
@@ -80,11 +91,11 @@ Status run_resident(const std::string& run_dir_text) {
   const Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake) return errno_error("eventfd");
   const auto ring = [fd = wake.get()] { (void)eventfd_write(fd, 1); };
-  const auto vm = TRY(Vm::create(config, *kvm, {.on_change = ring}));
+  const auto vm = TRY(make_machine(run_dir, config, *kvm, {.on_change = ring}));
   vm->console().set_listener(ring);
   // The socket appears when the machine is ready: whoever can connect can also ask.
   Server server(*vm, TRY(listen_at(run_dir / control::kControlSocket)), wake.get(), folder.get());
-  TRY(vm->start());
+  TRY(vm->state() == Vm::State::Created ? vm->start() : vm->resume());
   server.serve();
   vm->console().set_listener({});
   return leave_report(run_dir, *vm);

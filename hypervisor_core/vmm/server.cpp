@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <chrono>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/text.h"
 
@@ -144,6 +146,7 @@ Status Server::obey(Connection& connection, const v1::ControlRequest& request,
       connection.watches_state = true;
       connection.told_changes = state_changes_ - 1;  // the present state comes first
       return {};
+    case Verb::kSave: TRY(save(request.save().file_name())); break;
     case Verb::kDiskGrown:
       TRY(vm_.board().peripherals().disk_grown(request.disk_grown().disk_id()));
       break;
@@ -152,6 +155,20 @@ Status Server::obey(Connection& connection, const v1::ControlRequest& request,
   }
   *reply.mutable_status() = vm_.status();
   return {};
+}
+
+Status Server::save(const std::string& file_name) {
+  if (file_name.empty() || file_name[0] == '.' || file_name.find('/') != file_name.npos)
+    return Error{Code::InvalidArgument, "FILE_NAME",
+                 "'" + file_name + "' is not a plain file name"};
+  const Fd file(openat(run_dir_, file_name.c_str(),
+                       O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!file) return errno_error("making " + file_name);
+  FdSink sink(file.get());
+  auto saved = vm_.save(sink);
+  if (saved.ok() && fsync(file.get()) != 0) saved = errno_error("writing " + file_name);
+  if (!saved.ok()) unlinkat(run_dir_, file_name.c_str(), 0);
+  return saved;
 }
 
 bool Server::has_more_to_tell(const Connection& connection) const {

@@ -36,6 +36,7 @@ class Server {
   bool flush(Connection& connection);
   void answer(Connection& connection, const v1::ControlRequest& request);
   Status obey(Connection& connection, const v1::ControlRequest& request, v1::ControlReply& reply);
+  Status save(const std::string& file_name);
   void push_events(Connection& connection);
   bool has_more_to_tell(const Connection& connection) const;
 
