@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include "agent/console/consoles.h"
 #include "agent/driver/libvirt/driver.h"
 #include "agent/driver/sim/driver.h"
 #include "agent/host/machine_probe.h"
 #include "agent/link/agent_core.h"
 #include "agent/link/dir_outbox.h"
+#include "agent/link/grpc_console.h"
 #include "agent/link/grpc_link.h"
 #include "agent/link/renewer.h"
 #include "agent/storage/dir_store.h"
@@ -55,6 +57,10 @@ class RunningAgent final : public Agent {
     probe_ = std::make_unique<MachineProbe>(HostRoot{}, kvm);
     TRY(attach_drivers(kvm.usable()));
     link_ = std::make_unique<GrpcLink>(identity_, identity.link_address());
+    Consoles::Drivers drivers;
+    for (const auto& [id, driver] : drivers_) drivers.emplace(id, driver.get());
+    consoles_ = std::make_unique<Consoles>(data_ + "/guests", *store_, std::move(drivers));
+    relays_ = std::make_unique<GrpcConsoles>(*consoles_, *link_);
     workers_ =
         std::make_unique<WorkerPool>("worker", static_cast<std::size_t>(config_.worker_threads));
     TRY(make_core(identity));
@@ -92,6 +98,7 @@ class RunningAgent final : public Agent {
     parts.channel = link_.get();
     parts.outbox = outbox_.get();
     parts.probe = probe_.get();
+    parts.consoles = relays_.get();
     for (const auto& [id, driver] : drivers_) parts.world.drivers.emplace(id, driver.get());
     parts.world.store = store_.get();
     parts.world.uploads = link_.get();
@@ -120,6 +127,8 @@ class RunningAgent final : public Agent {
   std::unique_ptr<SimHypervisor> sim_{};
   std::map<std::string, std::unique_ptr<Driver>> drivers_{};
   std::unique_ptr<GrpcLink> link_{};
+  std::unique_ptr<Consoles> consoles_{};
+  std::unique_ptr<GrpcConsoles> relays_{};
   ThreadLoop loop_{"agent"};
   std::unique_ptr<AgentCore> core_{};
   std::unique_ptr<WorkerPool> workers_{};

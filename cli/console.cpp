@@ -88,11 +88,15 @@ class QuietWatch {
   std::thread thread_;
 };
 
+bool only_looks(const ConsoleOptions& options) {
+  return options.read_only || options.no_follow || !options.until.empty();
+}
+
 /// Prints output; true when `until` was seen.
 bool show_output(Stream& stream, const ConsoleOptions& options, QuietWatch& quiet) {
   v1::AttachConsoleResponse response;
   std::string tail;
-  bool told_read_only = options.read_only;
+  bool told_read_only = only_looks(options);
   while (stream.Read(&response)) {
     quiet.heard();
     if (response.lost_bytes() > 0)
@@ -120,7 +124,7 @@ Status attach_console(Session& session, const ConsoleOptions& options) {
   auto stream = client.vms().AttachConsole(&context);
   v1::AttachConsoleRequest open;
   open.mutable_open()->set_name(vm.name());
-  const bool only_look = options.read_only || options.no_follow || !options.until.empty();
+  const bool only_look = only_looks(options);
   open.mutable_open()->set_mode(options.take_over ? v1::ConsoleOpen::MODE_TAKE_OVER
                                 : only_look       ? v1::ConsoleOpen::MODE_READ
                                                   : v1::ConsoleOpen::MODE_WRITE);

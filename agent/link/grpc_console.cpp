@@ -1,0 +1,142 @@
+#include "agent/link/grpc_console.h"
+
+#include "base/log.h"
+#include "reeve/agent/v1/link_service.grpc.pb.h"
+
+namespace reeve::agent {
+namespace {
+
+constexpr std::size_t kMostRelays = 64;
+constexpr std::size_t kChunk = 32u << 10;
+
+}  // namespace
+
+/// One stream. One write is in flight at most; what the server has not taken stays in the ring.
+class GrpcConsoles::Relay final
+    : public grpc::ClientBidiReactor<v1::RelayConsoleRequest, v1::RelayConsoleResponse> {
+ public:
+  Relay(GrpcConsoles& owner, const std::shared_ptr<grpc::Channel>& channel,
+        const v1::OpenConsole& request)
+      : owner_(owner),
+        stub_(v1::LinkService::NewStub(channel)),
+        uid_(request.guest()),
+        next_(request.from_offset()) {
+    outgoing_.set_ticket(request.ticket());
+  }
+
+  void begin() {
+    stub_->async()->RelayConsole(&context_, this);
+    AddMultipleHolds(2);  // until the server hangs up, and until begin() is done
+    StartWrite(&outgoing_);
+    StartRead(&incoming_);
+    StartCall();
+    attach();
+    RemoveHold();
+  }
+
+  void cancel() { context_.TryCancel(); }
+
+ private:
+  void attach() {
+    auto reader = owner_.consoles_.attach(uid_, [this] { pump(); });
+    if (!reader.ok()) {
+      log::warning("console cannot be relayed", reader.error(), {{"guest", uid_}});
+      return context_.TryCancel();
+    }
+    bool late = false;
+    {
+      Lock lock(mutex_);
+      reader_ = reader.value();
+      late = ended_;
+    }
+    if (late) owner_.consoles_.detach(reader.value());
+  }
+
+  /// Sends the next bytes unless a write is in flight.
+  void pump() {
+    Lock lock(mutex_);
+    if (writing_ || ended_) return;
+    auto chunk = owner_.consoles_.read(uid_, next_, kChunk);
+    if (!chunk.ok()) return context_.TryCancel();
+    if (chunk.value().data.empty()) return;
+    auto& output = *outgoing_.mutable_output();
+    output.set_offset(static_cast<std::int64_t>(chunk.value().offset));
+    output.set_lost_bytes(static_cast<std::int64_t>(chunk.value().lost));
+    next_ = static_cast<std::int64_t>(chunk.value().offset + chunk.value().data.size());
+    output.set_data(std::move(chunk.value().data));
+    writing_ = true;
+    StartWrite(&outgoing_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    {
+      Lock lock(mutex_);
+      writing_ = false;
+      if (!ok) ended_ = true;
+    }
+    if (ok) pump();
+  }
+
+  void OnReadDone(bool ok) override {
+    if (ok) {
+      owner_.consoles_.write(uid_, incoming_.input());
+      return StartRead(&incoming_);
+    }
+    // The server hangs up: no wake may come after the hold is gone.
+    Consoles::ReaderId reader = 0;
+    {
+      Lock lock(mutex_);
+      ended_ = true;
+      reader = reader_;
+    }
+    owner_.consoles_.detach(reader);
+    context_.TryCancel();
+    RemoveHold();
+  }
+
+  void OnDone(const grpc::Status& /*status*/) override { owner_.gone(this); }
+
+  GrpcConsoles& owner_;
+  std::unique_ptr<v1::LinkService::Stub> stub_;
+  grpc::ClientContext context_;
+  const std::string uid_;
+  v1::RelayConsoleRequest outgoing_;
+  v1::RelayConsoleResponse incoming_;
+  Mutex mutex_;
+  Consoles::ReaderId reader_ REEVE_GUARDED_BY(mutex_) = 0;
+  std::int64_t next_ REEVE_GUARDED_BY(mutex_);
+  bool writing_ REEVE_GUARDED_BY(mutex_) = true;  // the ticket
+  bool ended_ REEVE_GUARDED_BY(mutex_) = false;
+};
+
+GrpcConsoles::GrpcConsoles(Consoles& consoles, GrpcLink& link) : consoles_(consoles), link_(link) {}
+
+GrpcConsoles::~GrpcConsoles() {
+  Lock lock(mutex_);
+  for (auto& [key, relay] : relays_) relay->cancel();
+  while (!relays_.empty()) empty_.wait(lock);
+}
+
+void GrpcConsoles::open(const v1::OpenConsole& request) {
+  const auto channel = link_.channel();
+  if (!channel) return;
+  Lock lock(mutex_);
+  if (relays_.size() >= kMostRelays)
+    return log::warning("too many consoles are open", {{"limit", kMostRelays}});
+  auto relay = std::make_unique<Relay>(*this, channel, request);
+  Relay* raw = relay.get();
+  relays_.emplace(raw, std::move(relay));
+  raw->begin();
+}
+
+void GrpcConsoles::gone(Relay* relay) {
+  // Freed outside the lock: gRPC calls nothing of it after OnDone.
+  std::unique_ptr<Relay> last;
+  Lock lock(mutex_);
+  const auto it = relays_.find(relay);
+  last = std::move(it->second);
+  relays_.erase(it);
+  if (relays_.empty()) empty_.notify_all();
+}
+
+}  // namespace reeve::agent
