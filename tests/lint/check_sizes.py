@@ -6,19 +6,26 @@ import tree
 
 FILE_LIMIT, TEST_FILE_LIMIT, FUNCTION_LIMIT = 600, 800, 80
 SOURCE = (".h", ".cpp", ".proto", ".py", ".sh", ".ts", ".tsx")
-# A definition begins in column 0 and ends with a brace in column 0: clang-format makes it so.
-OPENS = re.compile(r"^[A-Za-z_~].*\)(?: const| noexcept| override)*(?: -> .*)? \{$|^    .*\)(?: const| noexcept)* \{$")
+# clang-format has every definition begin and end in column 0; its head may go over several lines.
+HEAD_ENDS = re.compile(r"\).*\{$")
+NOT_A_FUNCTION = ("namespace", "extern", "TEST_CASE", "class", "struct", "enum", "union", "#", "//", "}")
 
 
 def functions(lines):
     """(first line, length) of each function; for those that fit on one line there is nothing to measure."""
-    start = None
+    head = start = None
     for number, line in enumerate(lines, 1):
-        if start is None and OPENS.match(line) and not line.startswith(("namespace", "extern", "TEST_CASE")):
-            start = number
-        elif start is not None and line.startswith("}"):
-            yield start, number - start + 1
-            start = None
+        if start is not None:
+            if line.startswith("}"):
+                yield start, number - start + 1
+                head = start = None
+            continue
+        if line and not line[0].isspace():
+            head = None if line.startswith(NOT_A_FUNCTION) else number
+        if head is not None and HEAD_ENDS.search(line):
+            start = head
+        elif not line or line.endswith((";", "{", "}")):
+            head = None
 
 
 def one_line_cases(lines):
