@@ -1,20 +1,19 @@
 # tools/dev.d/run.sh - demo, benchmarks, lab, long fuzzing.
 
 cmd_demo() {
-  [ -x tools/demo ] || fail "tools/demo is missing"
   cmd_setup
   build dev
-  exec tools/demo "$@"
+  BIN=$root/build/dev/bin exec tools/demo/demo "$@"
 }
 
-# Programs build/release/bin/bench_* and scripts bench/*.sh; a script finds the programs through REEVE_BIN.
+# Programs *_bench of the release build and scripts bench/*.sh, which find the programs through BIN.
 cmd_bench() {
   local name=${1:-} program found=''
   cmd_setup
   build release
   prepare_guests
-  export REEVE_BIN=$root/build/release/bin
-  for program in "$REEVE_BIN"/bench_* bench/*.sh; do
+  export BIN=$root/build/release/bin
+  for program in "$BIN"/*_bench bench/*.sh; do
     [ -x "$program" ] && [[ $(basename "$program") == *"$name"* ]] || continue
     found=yes
     echo "== $(basename "$program" .sh)"
@@ -40,7 +39,7 @@ cmd_fuzz() {
   while [ $# -gt 0 ]; do
     case $1 in
       --minutes) minutes=${2:?}; shift 2 ;;
-      *) target=$1; shift ;;
+      *) target=fuzz_${1#fuzz_}; shift ;;
     esac
   done
   cmd_setup
