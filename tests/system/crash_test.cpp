@@ -1,6 +1,8 @@
 // Killing server, agent and libvirtd under running guests and half-done jobs: nothing is lost,
 // nothing is left.
 #include <regex>
+#include <set>
+#include <thread>
 
 #include <catch2/catch.hpp>
 

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "tests/support/guest_files.h"
 
 namespace reeve::test {
@@ -176,9 +177,8 @@ std::string Estate::agent_log() const {
 }
 
 std::string Estate::query(const std::string& sql) const {
-  return run_checked({.argv = {"sqlite3", "-noheader",
-                               "file:" + (dir_ / "server/reeve.db").string() + "?mode=ro", sql}})
-      .value();
+  const std::string database = "file:" + (dir_ / "server/reeve.db").string() + "?mode=ro";
+  return std::string(trim(run_checked({.argv = {"sqlite3", "-noheader", database, sql}}).value()));
 }
 
 void Estate::wait_until(const std::string& what, const std::function<bool()>& condition,
