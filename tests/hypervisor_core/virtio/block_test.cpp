@@ -334,3 +334,21 @@ TEST_CASE("a multi-queue block device serves real workers", "[virtio]") {
   REQUIRE(disk->read_bytes(149 * 512, std::as_writable_bytes(std::span(text))).ok());
   CHECK(text == std::string(512, static_cast<char>('A' + 49)));
 }
+
+TEST_CASE("a block device's state is accepted only where the disk is the same", "[virtio]") {
+  const TempDir dir;
+  auto disk = raw_disk(dir);
+  auto block = Block::create(*disk, inline_io());
+  const auto state = block.value()->save_state();
+  CHECK(block.value()->load_state(state).ok());
+  CHECK(block.value()->load_state("x").error().reason() == "DEVICE_STATE");
+  auto options = inline_io();
+  options.queues = 2;
+  CHECK(Block::create(*disk, options).value()->load_state(state).error().reason() ==
+        "DEVICE_STATE");
+  FullDisk without_discard;  // and of the same size
+  CHECK(Block::create(without_discard, inline_io()).value()->load_state(state).error().message() ==
+        "the disk cannot discard here");
+  REQUIRE(disk->resize()->grow(2 * kDiskBytes).ok());
+  CHECK(block.value()->load_state(state).error().message() == "the disk has another size here");
+}
