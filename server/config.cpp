@@ -152,7 +152,7 @@ Status read_config(std::string_view toml, Config& config) {
   for (const auto& [name, node] : table) {
     const auto line = static_cast<std::size_t>(node.source().begin.line);
     const auto key = std::find_if(keys().begin(), keys().end(),
-                                  [&](const Key& one) { return name.str() == one.name; });
+                                  [text = name.str()](const Key& one) { return text == one.name; });
     if (key == keys().end()) return unknown_key(name.str(), line);
     if (auto read = key->read(node, config); !read.ok())
       return std::move(read).error().during("line " + std::to_string(line) + ": " + key->name);

@@ -1,10 +1,12 @@
 // Who may call what: every method of every service, by every role and by nobody, from the
 // descriptors.
+#include <future>
 #include <map>
 #include <thread>
 
 #include <catch2/catch.hpp>
 #include <google/protobuf/descriptor.h>
+#include <grpcpp/generic/generic_stub.h>
 
 #include "reeve/v1/event_service.pb.h"
 #include "reeve/v1/vm_service.pb.h"
@@ -97,6 +99,22 @@ TEST_CASE("each role gets exactly what the .proto permits it, and refusals are a
   } while (!page_token.empty());
   CHECK(audited == refused_changes);
   CHECK(refused_changes > 10);
+}
+
+TEST_CASE("the health service answers without credentials", "[api]") {
+  const ApiServer server;
+  grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub(server.channel());
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + 10s);
+  const grpc::ByteBuffer request(nullptr, 0);
+  grpc::ByteBuffer response;
+  std::promise<grpc::Status> done;
+  stub.UnaryCall(&context, "/grpc.health.v1.Health/Check", {}, &request, &response,
+                 [&done](grpc::Status status) { done.set_value(std::move(status)); });
+  const auto status = done.get_future().get();
+  INFO(status.error_message());
+  REQUIRE(status.ok());
+  CHECK(response.Length() == 2);  // status: SERVING
 }
 
 TEST_CASE("a revoked token ends its open watches and opens nothing more", "[api]") {
