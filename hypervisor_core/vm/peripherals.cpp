@@ -111,6 +111,13 @@ Result<std::unique_ptr<Peripherals>> Peripherals::create(const v1::MachineConfig
     if (!added.ok()) return std::move(added).error().during("network card '" + nic.id() + "'");
   }
   if (config.rng()) TRY(out->add_simple(std::make_unique<virtio::Rng>(SystemRandom::instance())));
+  if (config.guest_agent()) TRY(out->add_agent_channel());
+  if (config.balloon()) {
+    auto balloon = TRY(virtio::Balloon::create(world.memory));
+    out->balloon_ = balloon.get();
+    TRY(out->add_simple(std::move(balloon)));
+  }
+  if (config.vsock_cid() != 0) TRY(out->add_vsock(config));
   return out;
 }
 
@@ -141,6 +148,36 @@ Status Peripherals::add_simple(std::unique_ptr<virtio::Device> device) {
   unit->id = std::string(device->name());
   unit->device = std::move(device);
   return plug(std::move(unit));
+}
+
+Status Peripherals::add_agent_channel() {
+  agent_.emplace();
+  auto console = TRY(virtio::Console::create(
+      {{.name = AgentChannel::kPortName, .is_console = false, .sink = &*agent_}}));
+  console_ = console.get();
+  TRY(add_simple(std::move(console)));
+  console_->set_host_open(0, true);
+  return {};
+}
+
+Status Peripherals::add_vsock(const v1::MachineConfig& config) {
+  if (config.vsock_path().empty())
+    return Error{Code::InvalidArgument, "MACHINE_CONFIG", "vsock_cid needs vsock_path"};
+  vsock_host_ = TRY(virtio::VsockUnixHost::listen(config.vsock_path()));
+  auto vsock = TRY(virtio::Vsock::create(*vsock_host_, config.vsock_cid()));
+  return add_simple(std::move(vsock));
+}
+
+Status Peripherals::set_balloon(std::uint64_t bytes) {
+  if (balloon_ == nullptr)
+    return Error{Code::FailedPrecondition, "NO_BALLOON", "the machine has no balloon"};
+  return balloon_->set_target(bytes);
+}
+
+bool Peripherals::send_to_agent(std::string_view line) {
+  if (console_ == nullptr) return false;
+  const std::string text = std::string(line) + "\n";
+  return console_->send(0, std::as_bytes(std::span(text))) == text.size();
 }
 
 Status Peripherals::plug(std::unique_ptr<Unit> unit) {
@@ -187,6 +224,7 @@ std::vector<Peripherals::Plugged> Peripherals::plugged() const {
 
 void Peripherals::describe(v1::MachineStatus& status) const {
   for (const auto& unit : units_) unit->describe(status);
+  if (balloon_ != nullptr) status.set_balloon_mib(balloon_->actual_bytes() >> 20);
 }
 
 Status Peripherals::disk_grown(const std::string& id) {

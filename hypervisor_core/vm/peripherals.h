@@ -4,13 +4,19 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/loop.h"
 #include "base/status.h"
 #include "hypervisor_core/pci/root.h"
+#include "hypervisor_core/virtio/devices/balloon.h"
+#include "hypervisor_core/virtio/devices/console.h"
+#include "hypervisor_core/virtio/devices/vsock.h"
 #include "hypervisor_core/virtio/transport_pci.h"
+#include "hypervisor_core/vm/agent_channel.h"
 #include "reeve/core/v1/control.pb.h"
 #include "reeve/core/v1/machine.pb.h"
 
@@ -54,6 +60,12 @@ class Peripherals {
   void describe(v1::MachineStatus& status) const;
   /// NotFound/DISK_NOT_FOUND; errors of the file.
   Status disk_grown(const std::string& id);
+  /// FailedPrecondition/NO_BALLOON; InvalidArgument/BALLOON_TARGET.
+  Status set_balloon(std::uint64_t bytes);
+  /// Null when the machine has no guest agent channel.
+  AgentChannel* agent_channel() { return agent_ ? &*agent_ : nullptr; }
+  /// Sends a line to the guest agent; false when it does not fit now.
+  bool send_to_agent(std::string_view line);
 
  private:
   struct Unit;
@@ -63,10 +75,16 @@ class Peripherals {
   Status add_disk(const v1::DiskConfig& config, std::uint32_t vcpus);
   Status add_nic(const v1::NicConfig& config);
   Status add_simple(std::unique_ptr<virtio::Device> device);
+  Status add_agent_channel();
+  Status add_vsock(const v1::MachineConfig& config);
   Status plug(std::unique_ptr<Unit> unit);
   void on_control(const std::function<void()>& task);
 
   const PeripheralsWorld world_;
+  std::optional<AgentChannel> agent_;
+  std::unique_ptr<virtio::VsockHost> vsock_host_;
+  virtio::Balloon* balloon_ = nullptr;  ///< owned by its unit
+  virtio::Console* console_ = nullptr;  ///< owned by its unit
   ThreadLoop control_;
   std::vector<std::unique_ptr<Unit>> units_;
 };

@@ -17,6 +17,13 @@ namespace {
 constexpr std::size_t kConsolePiece = 64 << 10;
 constexpr std::size_t kMaxTyped = 4096;
 constexpr auto kFarewell = std::chrono::seconds(1);
+constexpr std::uint32_t kMaxAgentTimeout = 60'000;
+
+void fill_error(v1::ControlError& out, const Error& error) {
+  out.set_code(static_cast<std::uint32_t>(error.code()));
+  out.set_reason(std::string(error.reason()));
+  out.set_message(error.message());
+}
 
 }  // namespace
 
@@ -61,16 +68,19 @@ void Server::serve() {
           {connection->socket.get(), static_cast<short>(POLLIN | (pending ? POLLOUT : 0)), 0});
     }
     if (ended && (!busy || std::chrono::steady_clock::now() >= give_up_at)) return;
-    (void)poll(wait.data(), wait.size(), ended ? 100 : -1);
+    (void)poll(wait.data(), wait.size(), poll_timeout_ms(ended));
     eventfd_t ignored = 0;
     (void)eventfd_read(wake_, &ignored);
+    finish_agent_call();
     for (std::size_t i = 2; i < wait.size(); ++i) {
       auto& connection = connections_[i - 2];
       bool alive = true;
       if ((wait[i].revents & POLLOUT) != 0) alive = flush(*connection);
       if (alive && (wait[i].revents & (POLLIN | POLLHUP | POLLERR)) != 0)
         alive = receive(*connection);
-      if (!alive) connection.reset();
+      if (alive) continue;
+      if (agent_call_ && agent_call_->caller == connection.get()) agent_call_->caller = nullptr;
+      connection.reset();
     }
     std::erase(connections_, nullptr);
     if ((wait[1].revents & POLLIN) != 0) accept_caller();
@@ -111,13 +121,13 @@ void Server::answer(Connection& connection, const v1::ControlRequest& request) {
   v1::ControlMessage message;
   auto& reply = *message.mutable_reply();
   reply.set_id(request.id());
-  const auto outcome = obey(connection, request, reply);
-  if (!outcome.ok()) {
-    auto& error = *reply.mutable_error();
-    error.set_code(static_cast<std::uint32_t>(outcome.error().code()));
-    error.set_reason(std::string(outcome.error().reason()));
-    error.set_message(outcome.error().message());
-  }
+  const bool deferred = request.has_guest_agent_call();
+  const auto outcome =
+      deferred ? call_guest_agent(connection, request) : obey(connection, request, reply);
+  if (!outcome.ok())
+    fill_error(*reply.mutable_error(), outcome.error());
+  else if (deferred)
+    return;  // finish_agent_call() answers
   connection.send(message);
 }
 
@@ -147,6 +157,13 @@ Status Server::obey(Connection& connection, const v1::ControlRequest& request,
       connection.told_changes = state_changes_ - 1;  // the present state comes first
       return {};
     case Verb::kSave: TRY(save(request.save().file_name())); break;
+    case Verb::kSetBalloon: {
+      const std::uint64_t mib = request.set_balloon().inflate_mib();
+      if (mib > vm_.config().memory_mib())
+        return Error{Code::InvalidArgument, "BALLOON_TARGET", "the guest has less memory"};
+      TRY(vm_.board().peripherals().set_balloon(mib << 20));
+      break;
+    }
     case Verb::kDiskGrown:
       TRY(vm_.board().peripherals().disk_grown(request.disk_grown().disk_id()));
       break;
@@ -169,6 +186,56 @@ Status Server::save(const std::string& file_name) {
   if (saved.ok() && fsync(file.get()) != 0) saved = errno_error("writing " + file_name);
   if (!saved.ok()) unlinkat(run_dir_, file_name.c_str(), 0);
   return saved;
+}
+
+Status Server::call_guest_agent(Connection& connection, const v1::ControlRequest& request) {
+  auto& peripherals = vm_.board().peripherals();
+  auto* channel = peripherals.agent_channel();
+  const auto& call = request.guest_agent_call();
+  if (channel == nullptr)
+    return Error{Code::FailedPrecondition, "GUEST_AGENT_ABSENT",
+                 "the machine has no guest agent channel"};
+  if (call.json().find('\n') != std::string::npos || call.timeout_ms() == 0 ||
+      call.timeout_ms() > kMaxAgentTimeout)
+    return Error{Code::InvalidArgument, "GUEST_AGENT_CALL", "one line, and 1 to 60000 ms"};
+  if (agent_call_)
+    return Error{Code::Unavailable, "GUEST_AGENT_BUSY", "another guest agent call is under way"};
+  if (!channel->is_open())
+    return Error{Code::Unavailable, "GUEST_AGENT_SILENT", "no guest agent runs in the guest"};
+  channel->drop_lines();
+  channel->set_listener([fd = wake_] { (void)eventfd_write(fd, 1); });
+  if (!peripherals.send_to_agent(call.json()))
+    return Error{Code::Unavailable, "GUEST_AGENT_SILENT", "the guest agent does not read"};
+  agent_call_ =
+      AgentCall{&connection, request.id(),
+                std::chrono::steady_clock::now() + std::chrono::milliseconds(call.timeout_ms())};
+  return {};
+}
+
+void Server::finish_agent_call() {
+  if (!agent_call_) return;
+  auto line = vm_.board().peripherals().agent_channel()->take_line();
+  const bool late = std::chrono::steady_clock::now() >= agent_call_->deadline;
+  if (!line && !late) return;
+  const AgentCall call = *std::exchange(agent_call_, std::nullopt);
+  if (call.caller == nullptr) return;
+  v1::ControlMessage message;
+  auto& reply = *message.mutable_reply();
+  reply.set_id(call.id);
+  if (line)
+    reply.set_guest_agent_answer(std::move(*line));
+  else
+    fill_error(*reply.mutable_error(), Error{Code::DeadlineExceeded, "GUEST_AGENT_SILENT",
+                                             "the guest agent did not answer in time"});
+  call.caller->send(message);
+}
+
+int Server::poll_timeout_ms(bool ended) const {
+  if (ended) return 100;
+  if (!agent_call_) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(agent_call_->deadline -
+                                                                 std::chrono::steady_clock::now());
+  return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, kMaxAgentTimeout));
 }
 
 bool Server::has_more_to_tell(const Connection& connection) const {

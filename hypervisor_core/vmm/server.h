@@ -4,7 +4,9 @@
 // waits in the console ring, not here. At most kMaxConnections callers.
 #pragma once
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +39,9 @@ class Server {
   void answer(Connection& connection, const v1::ControlRequest& request);
   Status obey(Connection& connection, const v1::ControlRequest& request, v1::ControlReply& reply);
   Status save(const std::string& file_name);
+  Status call_guest_agent(Connection& connection, const v1::ControlRequest& request);
+  void finish_agent_call();
+  int poll_timeout_ms(bool ended) const;
   void push_events(Connection& connection);
   bool has_more_to_tell(const Connection& connection) const;
 
@@ -45,6 +50,13 @@ class Server {
   const int wake_;
   const int run_dir_;
   std::vector<std::unique_ptr<Connection>> connections_;
+  /// The guest agent answers one call at a time; this one waits.
+  struct AgentCall {
+    Connection* caller = nullptr;  ///< null when it hung up meanwhile
+    std::uint64_t id = 0;
+    std::chrono::steady_clock::time_point deadline{};
+  };
+  std::optional<AgentCall> agent_call_;
   std::uint64_t state_changes_ = 0;
   Vm::State last_state_ = Vm::State::Created;
   std::uint32_t last_resets_ = 0;
