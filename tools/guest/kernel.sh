@@ -1,5 +1,6 @@
 # tools/guest/kernel.sh - guest kernels from Debian packages: kernel (cloud, amd64) and kernel686.
-# Result: $cache/kernel/{version,bzImage,vmlinux,config,lib/modules/...}; kernel686 has no vmlinux.
+# Result: $cache/kernel/{version,bzImage,vmlinux,config,lib/modules/...}; kernel686 has no vmlinux, but a
+# 32-bit busybox.
 
 # extract_vmlinux BZIMAGE OUT: Debian's amd64 kernel is LZ4 (legacy frames) inside; what follows it is ignored.
 extract_vmlinux() {
@@ -44,9 +45,12 @@ make_kernel686() {
   mkdir -p "$state"/{lists/partial,cache/archives/partial}
   options=(-o APT::Architecture=i386 -o APT::Architectures::=i386 -o "Dir::State::Lists=$state/lists"
     -o "Dir::Cache=$state/cache" -o Dir::State::status=/dev/null -o APT::Sandbox::User="$(id -un)")
-  apt-get -qq "${options[@]}" update >&2
+  apt-get -qq "${options[@]}" update >/dev/null 2>&1 || say "some package lists could not be fetched; using the rest"
   dir=$(scratch)
   unpack_kernel "$dir" "$(real_package linux-image-686 "${options[@]}")" "${options[@]}"
+  fetch_package "$dir/x" busybox-static "${options[@]}"
+  mv "$dir/x/bin/busybox" "$dir/busybox"
+  rm -rf "$dir/x"
   publish "$dir" kernel686 "$mark"
   rm -rf "$state"
 }

@@ -71,12 +71,12 @@ add_modules() {
   done
 }
 
-# add_busybox TREE: the static busybox with a link for each of its commands, and the usual empty folders.
+# add_busybox TREE [BINARY]: the static busybox with a link for each of its commands, and the usual empty folders.
 add_busybox() {
   local tree=$1 name
   mkdir -p "$tree"/{bin,dev,etc,lib,mnt,proc,root,run,sys,tmp,usr/bin,usr/sbin,var/log,var/run}
   ln -s bin "$tree/sbin"
-  cp "$(command -v busybox)" "$tree/bin/busybox"
+  cp "${2:-$(command -v busybox)}" "$tree/bin/busybox"
   ! ldd "$tree/bin/busybox" >/dev/null 2>&1 || die "busybox is not static: install busybox-static"
   for name in $("$tree/bin/busybox" --list); do [ -e "$tree/bin/$name" ] || ln -s busybox "$tree/bin/$name"; done
   printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n' >"$tree/etc/passwd"
