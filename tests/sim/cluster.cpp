@@ -192,6 +192,7 @@ v1::Job Cluster::finish(const std::string& job_uid) {
     auto now = job(job_uid);
     if (!now.ok() || is_final(now.value()) || !core_) break;
     if (now.value().state() != v1::Job::STATE_PARKED) break;
+    ++times_parked;
     if (now.value().choices().empty()) break;
     calm();
     now = job(job_uid);  // a host that is back lets it go on by itself

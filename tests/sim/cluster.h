@@ -118,6 +118,7 @@ class Cluster {
   std::function<void(const std::string& point)> on_point{};
   std::set<std::string> acknowledged{};  ///< jobs that a caller was told of
   std::set<std::string> abandoned_targets{};
+  int times_parked = 0;
 
  private:
   friend class SimHost;

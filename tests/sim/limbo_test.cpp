@@ -2,6 +2,7 @@
 // case is replayed with the command that its message prints.
 #include <cstdlib>
 #include <iostream>
+#include <map>
 
 #include <catch2/catch.hpp>
 
@@ -31,6 +32,7 @@ struct Outcome {
   int points = 0;  ///< how many there were
   std::string trouble{};
   v1::Job::State state = v1::Job::STATE_UNSPECIFIED;
+  bool parked = false;  ///< on the way
 };
 
 bool verbose() {
@@ -63,6 +65,7 @@ Outcome play(const Case& c) {
   const std::string uid = answer.value().uid();
   const auto job = cluster.finish(uid);
   outcome.state = job.state();
+  outcome.parked = cluster.times_parked > 0;
   cluster.on_point = nullptr;
   cluster.calm();
   outcome.trouble = cluster.broken_promise();
@@ -115,6 +118,7 @@ void walk(std::size_t scenario) {
   const auto seeds = static_cast<std::uint64_t>(env_number("REEVE_SIM_SEEDS", 1));
   const auto first = static_cast<std::uint64_t>(env_number("REEVE_SIM_FIRST_SEED", 1));
   int cases = 0;
+  std::map<std::string, int> ends;
   for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
     const Case quiet{.scenario = scenario, .seed = seed};
     const auto calm = play(quiet);
@@ -126,12 +130,15 @@ void walk(std::size_t scenario) {
         const Case c{.scenario = scenario, .fault = fault, .point = point, .seed = seed};
         const auto outcome = play(c);
         ++cases;
+        ++ends[v1::Job::State_Name(outcome.state) + (outcome.parked ? " after PARKED" : "")];
         INFO(replay(c) << ": " << outcome.trouble);
         CHECK(outcome.trouble.empty());
       }
     }
   }
-  std::cout << scenarios()[scenario].kind << ": " << cases << " cases\n";
+  std::cout << scenarios()[scenario].kind << ": " << cases << " cases";
+  for (const auto& [how, count] : ends) std::cout << ", " << count << " " << how.substr(6);
+  std::cout << "\n";
 }
 
 }  // namespace
