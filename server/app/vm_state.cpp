@@ -8,35 +8,45 @@ namespace reeve::server {
 
 namespace {
 
-Error wrong_state(Reason reason, const VmFacts& facts, std::string_view needed,
-                  std::string remedy) {
-  return Error(Code::FailedPrecondition, reason,
-               "machine '" + facts.display_name + "' is " + to_word(facts.state) + ", not " +
-                   std::string(needed))
+std::string said(const VmFacts& facts, std::string_view needed) {
+  return "machine '" + facts.display_name + "' is " + to_word(facts.state) + ", not " +
+         std::string(needed);
+}
+
+Error about(const VmFacts& facts, Error error, std::string remedy) {
+  return std::move(error)
       .resource(vm_name(facts.uid))
       .remedy(std::move(remedy))
       .with("state", to_word(facts.state));
 }
 
+Error not_stopped(const VmFacts& facts, std::string remedy) {
+  return about(facts, Error(Code::FailedPrecondition, "VM_NOT_STOPPED", said(facts, "stopped")),
+               std::move(remedy));
+}
+
 std::optional<Error> state_refusal(VmVerb verb, const VmFacts& facts, Force force) {
+  const bool unknown = facts.state == v1::VirtualMachine::STATE_UNKNOWN;
   switch (verdict_of(verb, facts.state)) {
     case Verdict::Yes: return {};
     case Verdict::Force:
       if (force == Force::Yes) return {};
-      return wrong_state("VM_NOT_STOPPED", facts, "stopped",
-                         "stop it first, or repeat the call with force to power it off");
+      return not_stopped(facts, "stop it first, or repeat the call with force to power it off");
     case Verdict::NotStopped:
-      return wrong_state(
-          "VM_NOT_STOPPED", facts, "stopped",
-          facts.state == v1::VirtualMachine::STATE_UNKNOWN
-              ? "make its host and hypervisor reachable, so that its state can be seen"
-              : "stop it first");
+      return not_stopped(
+          facts, unknown ? "make its host and hypervisor reachable, so that its state can be seen"
+                         : "stop it first");
     case Verdict::NotRunning:
-      return wrong_state("VM_NOT_RUNNING", facts, "running", "start it first");
-    case Verdict::NotPaused: return wrong_state("VM_NOT_PAUSED", facts, "paused", "pause it first");
+      return about(facts, Error(Code::FailedPrecondition, "VM_NOT_RUNNING", said(facts, "running")),
+                   "start it first");
+    case Verdict::NotPaused:
+      return about(facts, Error(Code::FailedPrecondition, "VM_NOT_PAUSED", said(facts, "paused")),
+                   "pause it first");
     case Verdict::NotDefined:
-      return wrong_state("VM_NOT_DEFINED", facts, "defined on its host",
-                         "delete it and create it again, or bring it back on its host");
+      return about(
+          facts,
+          Error(Code::FailedPrecondition, "VM_NOT_DEFINED", said(facts, "defined on its host")),
+          "delete it and create it again, or bring it back on its host");
   }
   return {};
 }

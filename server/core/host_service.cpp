@@ -63,6 +63,74 @@ Status remove_contents(db::Transaction& tx, Inventory& inventory, const std::str
   return {};
 }
 
+struct HostQuery {
+  db::HostFilter filter{};
+  std::vector<FilterTerm> labels{};
+};
+
+Result<HostQuery> query_of(const std::string& filter) {
+  HostQuery query;
+  for (auto& term : TRY(parse_filter(filter))) {
+    if (term.key == "state") {
+      query.filter.state = TRY(filter_word(term.value, {"enrolled", "connected", "disconnected"}));
+    } else if (term.key == "display_name") {
+      query.filter.name_glob = term.value;
+    } else if (term.key.starts_with("label.")) {
+      query.labels.push_back({term.key.substr(6), term.value});
+    } else {
+      return bad_filter("has an unknown key '" + term.key.substr(0, 64) +
+                        "'; known are state, display_name, label.KEY");
+    }
+  }
+  return query;
+}
+
+/// The row with what the mask names changed; written unless the call only validates.
+Result<v1::Host> apply_update(db::Transaction& tx, const v1::UpdateHostRequest& request,
+                              const Caller& caller, WallTime now) {
+  db::HostRepo repo(tx);
+  auto row = TRY(repo.get(uid_part(request.host().name())));
+  if (!request.host().etag().empty() && request.host().etag() != row.etag)
+    return stale(request.host().name());
+  auto spec = TRY(document<v1::Host>(row.spec, "host " + row.uid));
+  if (has_path(request.update_mask(), "labels")) *spec.mutable_labels() = request.host().labels();
+  if (has_path(request.update_mask(), "display_name")) {
+    const auto& name = request.host().display_name();
+    const auto other = repo.get_by_name(name);
+    if (other.ok() && other.value().uid != row.uid)
+      return Error(Code::AlreadyExists, "NAME_TAKEN", "a host is called '" + name + "' already")
+          .resource(host_name(other.value().uid));
+    row.name = name;
+  }
+  row.spec = spec.SerializeAsString();
+  if (!request.validate_only())
+    row = TRY(repo.update(std::move(row), {.actor = caller.actor, .time = now}));
+  return Inventory(tx, now).show(row, caller.permissions);
+}
+
+Result<v1::DeleteHostResponse> apply_delete(db::Transaction& tx,
+                                            const v1::DeleteHostRequest& request,
+                                            const Caller& caller, WallTime now) {
+  db::HostRepo repo(tx);
+  const auto row = TRY(repo.get(uid_part(request.name())));
+  if (!request.etag().empty() && request.etag() != row.etag) return stale(request.name());
+  Inventory inventory(tx, now);
+  const auto vms = TRY(inventory.vms_on(row.uid));
+  if (!vms.empty() && !request.force())
+    return Error(Code::FailedPrecondition, "HOST_NOT_EMPTY",
+                 "host '" + row.name + "' has " + std::to_string(vms.size()) +
+                     " machines, such as '" + vms.front().name + "'")
+        .resource(request.name())
+        .with("machines", std::to_string(vms.size()))
+        .remedy(
+            "delete its machines first, or repeat the call with force: they then run on, no "
+            "longer managed");
+  const db::Change change{.actor = caller.actor, .time = now};
+  TRY(remove_contents(tx, inventory, row.uid, change));
+  TRY(repo.remove(row.uid, "", change));
+  return v1::DeleteHostResponse{};
+}
+
 class Hosts final : public HostService {
  public:
   explicit Hosts(const ServiceParts& parts) : parts_(parts) {}
@@ -80,20 +148,7 @@ class Hosts final : public HostService {
 
   Result<v1::ListHostsResponse> list(const Caller& caller,
                                      const v1::ListHostsRequest& request) override {
-    db::HostFilter filter;
-    std::vector<FilterTerm> labels;
-    for (auto& term : TRY(parse_filter(request.filter()))) {
-      if (term.key == "state") {
-        filter.state = TRY(filter_word(term.value, {"enrolled", "connected", "disconnected"}));
-      } else if (term.key == "display_name") {
-        filter.name_glob = term.value;
-      } else if (term.key.starts_with("label.")) {
-        labels.push_back({term.key.substr(6), term.value});
-      } else {
-        return bad_filter("has an unknown key '" + term.key.substr(0, 64) +
-                          "'; known are state, display_name, label.KEY");
-      }
-    }
+    const auto query = TRY(query_of(request.filter()));
     const auto order = TRY(parse_order(request.order_by(), {"display_name", "create_time"}));
     const auto page = TRY(PageRequest::of(request, order.descending));
     const auto by = order.key == "create_time" ? db::HostOrder::CreateTime : db::HostOrder::Name;
@@ -103,11 +158,11 @@ class Hosts final : public HostService {
       db::HostReader reader(tx);
       response.set_revision(TRY(db::FeedReader(tx).revision()));
       auto token = collect_page(
-          page, [&](const db::Page& part) { return reader.list(filter, by, part); },
+          page, [&](const db::Page& part) { return reader.list(query.filter, by, part); },
           [&](const db::Host& row) { return db::HostReader::key_of(row, by); },
           [&](const db::Host& row) -> Result<bool> {
             auto host = TRY(inventory.show(row, caller.permissions));
-            for (const auto& label : labels) {
+            for (const auto& label : query.labels) {
               const auto it = host.labels().find(label.key);
               if (it == host.labels().end() || it->second != label.value) return false;
             }
@@ -127,27 +182,8 @@ class Hosts final : public HostService {
       return reply(std::move(fields).error());
     write_and_reply<v1::Host>(
         parts_, caller, {.method = "HostService/UpdateHost", .resource = request.host().name()},
-        [request, caller, now = parts_.now()](db::Transaction& tx) -> Result<v1::Host> {
-          db::HostRepo repo(tx);
-          auto row = TRY(repo.get(uid_part(request.host().name())));
-          if (!request.host().etag().empty() && request.host().etag() != row.etag)
-            return stale(request.host().name());
-          auto spec = TRY(document<v1::Host>(row.spec, "host " + row.uid));
-          if (has_path(request.update_mask(), "labels"))
-            *spec.mutable_labels() = request.host().labels();
-          if (has_path(request.update_mask(), "display_name")) {
-            const auto& name = request.host().display_name();
-            const auto other = repo.get_by_name(name);
-            if (other.ok() && other.value().uid != row.uid)
-              return Error(Code::AlreadyExists, "NAME_TAKEN",
-                           "a host is called '" + name + "' already")
-                  .resource(host_name(other.value().uid));
-            row.name = name;
-          }
-          row.spec = spec.SerializeAsString();
-          if (!request.validate_only())
-            row = TRY(repo.update(std::move(row), {.actor = caller.actor, .time = now}));
-          return Inventory(tx, now).show(row, caller.permissions);
+        [request, caller, now = parts_.now()](db::Transaction& tx) {
+          return apply_update(tx, request, caller, now);
         },
         std::move(reply));
   }
@@ -162,27 +198,8 @@ class Hosts final : public HostService {
         {.method = "HostService/DeleteHost",
          .resource = request.name(),
          .summary = request.force() ? "force" : ""},
-        [request, host_uid, caller,
-         now = parts_.now()](db::Transaction& tx) -> Result<v1::DeleteHostResponse> {
-          db::HostRepo repo(tx);
-          const auto row = TRY(repo.get(host_uid));
-          if (!request.etag().empty() && request.etag() != row.etag) return stale(request.name());
-          Inventory inventory(tx, now);
-          const auto vms = TRY(inventory.vms_on(host_uid));
-          if (!vms.empty() && !request.force())
-            return Error(Code::FailedPrecondition, "HOST_NOT_EMPTY",
-                         "host '" + row.name + "' has " + std::to_string(vms.size()) +
-                             " machines, such as '" + vms.front().name + "'")
-                .resource(request.name())
-                .with("machines", std::to_string(vms.size()))
-                .remedy(
-                    "delete its machines first, or repeat the call with force: they then run on, "
-                    "no "
-                    "longer managed");
-          const db::Change change{.actor = caller.actor, .time = now};
-          TRY(remove_contents(tx, inventory, host_uid, change));
-          TRY(repo.remove(host_uid, "", change));
-          return v1::DeleteHostResponse{};
+        [request, caller, now = parts_.now()](db::Transaction& tx) {
+          return apply_delete(tx, request, caller, now);
         },
         [pool = parts_.pool, host_uid,
          reply = std::move(reply)](Result<v1::DeleteHostResponse> result) {

@@ -55,6 +55,32 @@ Result<v1::Image> apply_update(db::Transaction& tx, const v1::UpdateImageRequest
   return Inventory(tx, now).show(row, caller.permissions);
 }
 
+struct ImageQuery {
+  db::ImageFilter filter{};
+  std::vector<FilterTerm> labels{};
+};
+
+Result<ImageQuery> query_of(const std::string& filter) {
+  ImageQuery query;
+  for (auto& term : TRY(parse_filter(filter))) {
+    if (term.key == "kind") {
+      query.filter.kind = TRY(filter_word(term.value, {"disk", "kernel", "initrd", "iso"}));
+    } else if (term.key == "state") {
+      query.filter.state = TRY(filter_word(term.value, {"importing", "ready", "incomplete"}));
+    } else if (term.key == "host") {
+      query.filter.host_uid = TRY(uid_of(term.value, "hosts", "filter"));
+    } else if (term.key == "display_name") {
+      query.filter.name_glob = term.value;
+    } else if (term.key.starts_with("label.")) {
+      query.labels.push_back({term.key.substr(6), term.value});
+    } else {
+      return bad_filter("has an unknown key '" + term.key.substr(0, 64) +
+                        "'; known are kind, state, host, display_name, label.KEY");
+    }
+  }
+  return query;
+}
+
 class Images final : public ImageService {
  public:
   explicit Images(const ServiceParts& parts) : parts_(parts) {}
@@ -70,24 +96,7 @@ class Images final : public ImageService {
 
   Result<v1::ListImagesResponse> list(const Caller& caller,
                                       const v1::ListImagesRequest& request) override {
-    db::ImageFilter filter;
-    std::vector<FilterTerm> labels;
-    for (auto& term : TRY(parse_filter(request.filter()))) {
-      if (term.key == "kind") {
-        filter.kind = TRY(filter_word(term.value, {"disk", "kernel", "initrd", "iso"}));
-      } else if (term.key == "state") {
-        filter.state = TRY(filter_word(term.value, {"importing", "ready", "incomplete"}));
-      } else if (term.key == "host") {
-        filter.host_uid = TRY(uid_of(term.value, "hosts", "filter"));
-      } else if (term.key == "display_name") {
-        filter.name_glob = term.value;
-      } else if (term.key.starts_with("label.")) {
-        labels.push_back({term.key.substr(6), term.value});
-      } else {
-        return bad_filter("has an unknown key '" + term.key.substr(0, 64) +
-                          "'; known are kind, state, host, display_name, label.KEY");
-      }
-    }
+    const auto query = TRY(query_of(request.filter()));
     const auto order = TRY(parse_order(request.order_by(), {"display_name", "create_time"}));
     const auto page = TRY(PageRequest::of(request, order.descending));
     const auto by = order.key == "create_time" ? db::ImageOrder::CreateTime : db::ImageOrder::Name;
@@ -98,11 +107,11 @@ class Images final : public ImageService {
           db::ImageReader reader(tx);
           response.set_revision(TRY(db::FeedReader(tx).revision()));
           auto token = collect_page(
-              page, [&](const db::Page& part) { return reader.list(filter, by, part); },
+              page, [&](const db::Page& part) { return reader.list(query.filter, by, part); },
               [&](const db::Image& row) { return db::ImageReader::key_of(row, by); },
               [&](const db::Image& row) -> Result<bool> {
                 auto image = TRY(inventory.show(row, caller.permissions));
-                for (const auto& label : labels) {
+                for (const auto& label : query.labels) {
                   const auto it = image.labels().find(label.key);
                   if (it == image.labels().end() || it->second != label.value) return false;
                 }
