@@ -1,0 +1,253 @@
+// The server without gRPC, as callers see it, over a simulated estate.
+#include <catch2/catch.hpp>
+
+#include "base/log.h"
+#include "base/uuid.h"
+#include "db/repo/audit_repo.h"
+#include "tests/sim/scenario.h"
+
+using namespace reeve;
+using namespace reeve::test;
+using namespace std::chrono_literals;
+using Vm = v1::VirtualMachine;
+
+namespace {
+
+struct Scene {
+  Scene() : cluster(1) {
+    log::set_sink([](std::string_view) {});
+    cluster.boot();
+    image = succeed(cluster, import_image(cluster, "base", fresh()));
+  }
+  std::string fresh() { return new_uuid(cluster.world.random()); }
+  std::string make(const std::string& name, bool start) {
+    return succeed(cluster, create_vm(cluster, name, image, start, fresh()));
+  }
+  std::string reason(const Go& go) {
+    const auto answer = cluster.call(go);
+    cluster.run_until([&] { return answer->has_value(); }, 1min);
+    REQUIRE(answer->has_value());
+    return (*answer)->ok() ? "" : std::string((*answer)->error().reason());
+  }
+  Go start(const std::string& vm, const std::string& id = "", const std::string& etag = "",
+           bool plan = false) {
+    v1::StartVmRequest request;
+    request.set_name(vm);
+    request.set_request_id(id);
+    request.set_etag(etag);
+    request.set_validate_only(plan);
+    return [this, request](server::Reply<v1::Job> reply) {
+      cluster.core().vms().start(cluster.caller, request, std::move(reply));
+    };
+  }
+  Result<v1::VirtualMachine> get(const std::string& vm, server::PermissionSet permissions) {
+    v1::GetVmRequest request;
+    request.set_name(vm);
+    auto caller = cluster.caller;
+    caller.permissions = permissions;
+    return cluster.core().vms().get(caller, request);
+  }
+  Vm::State state(const std::string& vm) { return cluster.vm(vm.substr(4))->state(); }
+
+  Cluster cluster;
+  std::string image{};
+};
+
+}  // namespace
+
+TEST_CASE("a plan shows steps and placement and changes nothing", "[core]") {
+  Scene s;
+  const auto before = s.cluster.revision();
+  v1::CreateVmRequest request;
+  request.mutable_vm()->set_display_name("web");
+  request.mutable_vm()->mutable_spec()->set_cpus(1);
+  request.mutable_vm()->mutable_spec()->set_memory_mib(512);
+  request.mutable_vm()->mutable_spec()->add_disks()->set_image(s.image);
+  request.set_start(true);
+  request.set_validate_only(true);
+  const auto answer = s.cluster.call([&](server::Reply<v1::Job> reply) {
+    s.cluster.core().vms().create(s.cluster.caller, request, std::move(reply));
+  });
+  REQUIRE(answer->has_value());
+  const auto plan = (*answer)->value();
+  CHECK(plan.state() == v1::Job::STATE_PLANNED);
+  CHECK(plan.name().empty());
+  CHECK(plan.steps_size() == 3);
+  CHECK(plan.placement().reasons_size() == 1);
+  CHECK(plan.diff_size() > 0);
+  s.cluster.world.run_for(1s);
+  CHECK(s.cluster.revision() == before);
+}
+
+TEST_CASE("the same request_id is the same job, and no other request", "[core]") {
+  Scene s;
+  const auto id = s.fresh();
+  const auto first = s.cluster.must_answer(create_vm(s.cluster, "web", s.image, false, id));
+  const auto second = s.cluster.must_answer(create_vm(s.cluster, "web", s.image, false, id));
+  CHECK(first.value().uid() == second.value().uid());
+  CHECK(s.reason(create_vm(s.cluster, "other", s.image, false, id)) == "REQUEST_ID_REUSED");
+}
+
+TEST_CASE("a refused call says why and changes nothing", "[core]") {
+  Scene s;
+  const auto vm = s.make("web", false);
+  const auto before = s.cluster.revision();
+  CHECK(s.reason(create_vm(s.cluster, "web", s.image, false, "")) == "NAME_TAKEN");
+  CHECK(s.reason(create_vm(s.cluster, "x", "images/" + s.fresh(), false, "")) == "IMAGE_NOT_FOUND");
+  CHECK(s.reason(s.start("vms/" + s.fresh())) == "VM_NOT_FOUND");
+  CHECK(s.reason(s.start("vms/x")) == "BAD_FIELD");
+  CHECK(s.reason(s.start(vm, "", "no-such-etag")) == "STALE_ETAG");
+  v1::StopVmRequest stop;
+  stop.set_name(vm);
+  CHECK(s.reason([&](server::Reply<v1::Job> reply) {
+    s.cluster.core().vms().stop(s.cluster.caller, stop, std::move(reply));
+  }) == "VM_NOT_RUNNING");
+  v1::DeleteImageRequest remove;
+  remove.set_name(s.image);
+  CHECK(s.reason([&](server::Reply<v1::Job> reply) {
+    s.cluster.core().images().remove(s.cluster.caller, remove, std::move(reply));
+  }) == "IMAGE_IN_USE");
+  CHECK(s.cluster.revision() == before);
+}
+
+TEST_CASE("a machine that fits nowhere is told what is missing where", "[core]") {
+  Scene s;
+  v1::CreateVmRequest request;
+  request.mutable_vm()->set_display_name("big");
+  request.mutable_vm()->mutable_spec()->set_cpus(1);
+  request.mutable_vm()->mutable_spec()->set_memory_mib(20 * 1024);
+  request.mutable_vm()->mutable_spec()->add_disks()->set_image(s.image);
+  const auto answer = s.cluster.must_answer([&](server::Reply<v1::Job> reply) {
+    s.cluster.core().vms().create(s.cluster.caller, request, std::move(reply));
+  });
+  REQUIRE_FALSE(answer.ok());
+  CHECK(answer.error().reason() == "NO_HOST_FITS");
+  CHECK(answer.error().message().find("'host0' has 16384 MiB free") != std::string::npos);
+  CHECK(answer.error().message().find("4096 MiB missing") != std::string::npos);
+}
+
+TEST_CASE("what a job holds is busy for others, and free when it has ended", "[core]") {
+  Scene s;
+  const auto vm = s.make("web", false);
+  const auto job = s.cluster.must_answer(s.start(vm));
+  CHECK(s.reason(s.start(vm)) == "RESOURCE_BUSY");
+  const auto seen = s.get(vm, server::PermissionSet::all());
+  CHECK(seen.value().active_job() == job.value().name());
+  CHECK(s.cluster.finish(job.value().uid()).state() == v1::Job::STATE_SUCCEEDED);
+  CHECK(s.state(vm) == Vm::STATE_RUNNING);
+  CHECK(s.reason(s.start(vm)) == "VM_NOT_STOPPED");
+}
+
+TEST_CASE("what happens on a host shows in the inventory", "[core]") {
+  Scene s;
+  auto& host = *s.cluster.hosts[0];
+  const auto vm = s.make("web", true);
+  host.hypervisor.crash_guest(vm.substr(4));
+  s.cluster.world.run_for(5s);
+  CHECK(s.state(vm) == Vm::STATE_CRASHED);
+  host.hypervisor.vanish(vm.substr(4));
+  s.cluster.world.run_for(70s);
+  CHECK(s.state(vm) == Vm::STATE_MISSING);
+}
+
+TEST_CASE("a machine made elsewhere is found, can be switched, and goes when it is gone",
+          "[core]") {
+  Scene s;
+  agent::GuestSeen foreign;
+  foreign.uid = s.fresh();
+  foreign.display_name = "Old Mail (do not touch)";
+  foreign.cpus = 2;
+  foreign.memory_mib = 512;
+  s.cluster.hosts[0]->hypervisor.add_foreign(foreign);
+  s.cluster.world.run_for(70s);
+  const auto found = s.cluster.vm(foreign.uid);
+  REQUIRE(found);
+  CHECK(found->origin() == Vm::ORIGIN_DISCOVERED);
+  CHECK(found->display_name() == foreign.display_name);
+  v1::DeleteVmRequest remove;
+  remove.set_name("vms/" + foreign.uid);
+  CHECK(s.reason([&](server::Reply<v1::Job> reply) {
+    s.cluster.core().vms().remove(s.cluster.caller, remove, std::move(reply));
+  }) == "VM_NOT_MANAGED");
+  s.cluster.hosts[0]->hypervisor.vanish(foreign.uid);
+  s.cluster.world.run_for(70s);
+  CHECK_FALSE(s.cluster.vm(foreign.uid));
+}
+
+TEST_CASE("a host that is away keeps its machines as last seen, and refuses changes", "[core]") {
+  Scene s;
+  const auto vm = s.make("web", true);
+  s.cluster.hosts[0]->set_reachable(false);
+  s.cluster.world.run_for(30s);
+  CHECK(s.state(vm) == Vm::STATE_RUNNING);
+  v1::StopVmRequest stop;
+  stop.set_name(vm);
+  CHECK(s.reason([&](server::Reply<v1::Job> reply) {
+    s.cluster.core().vms().stop(s.cluster.caller, stop, std::move(reply));
+  }) == "HOST_UNREACHABLE");
+  const auto shown = s.get(vm, server::PermissionSet::all());
+  for (const auto& action : shown.value().allowed_actions())
+    if (action.verb() == "StopVm") CHECK(action.reason() == "HOST_UNREACHABLE");
+}
+
+TEST_CASE("a hypervisor that does not answer makes its machines unknown, until it is back",
+          "[core]") {
+  Scene s;
+  const auto vm = s.make("web", true);
+  s.cluster.hosts[0]->hypervisor.go_away();
+  s.cluster.world.run_for(90s);
+  CHECK(s.state(vm) == Vm::STATE_UNKNOWN);
+  s.cluster.hosts[0]->hypervisor.come_back();
+  s.cluster.world.run_for(90s);
+  CHECK(s.state(vm) == Vm::STATE_RUNNING);
+}
+
+TEST_CASE("first-boot data is shown only to those who may edit machines", "[core]") {
+  Scene s;
+  v1::CreateVmRequest request;
+  request.mutable_vm()->set_display_name("web");
+  request.mutable_vm()->mutable_spec()->set_cpus(1);
+  request.mutable_vm()->mutable_spec()->set_memory_mib(512);
+  request.mutable_vm()->mutable_spec()->add_disks()->set_image(s.image);
+  request.mutable_vm()->mutable_spec()->mutable_cloud_init()->set_user_data(
+      "#cloud-config\npassword: hunter2");
+  const auto vm = succeed(s.cluster, [&](server::Reply<v1::Job> reply) {
+    s.cluster.core().vms().create(s.cluster.caller, request, std::move(reply));
+  });
+  CHECK(s.get(vm, server::PermissionSet::all()).value().spec().cloud_init().user_data().size() >
+        10);
+  const auto viewer = server::PermissionSet{}.with(v1::PERMISSION_VIEW);
+  CHECK(s.get(vm, viewer).value().spec().cloud_init().user_data().empty());
+}
+
+TEST_CASE("a cancelled job undoes what it did", "[core]") {
+  Scene s;
+  const auto created = s.cluster.must_answer(create_vm(s.cluster, "web", s.image, true, s.fresh()));
+  v1::CancelJobRequest cancel;
+  cancel.set_name(created.value().name());
+  const auto answer = s.cluster.call([&](server::Reply<v1::Job> reply) {
+    s.cluster.core().jobs().cancel(s.cluster.caller, cancel, std::move(reply));
+  });
+  const auto job = s.cluster.finish(created.value().uid());
+  CHECK(job.state() == v1::Job::STATE_CANCELLED);
+  s.cluster.calm();
+  CHECK(s.cluster.broken_promise() == "");
+  CHECK(s.cluster.vms().empty());
+}
+
+TEST_CASE("a job waits for an unreachable host, parks with choices, and goes on by itself",
+          "[core]") {
+  Scene s;
+  const auto vm = s.make("web", false);
+  const auto job = s.cluster.must_answer(s.start(vm));
+  s.cluster.hosts[0]->set_reachable(false);
+  s.cluster.hosts[0]->kill_agent();
+  s.cluster.world.run_for(5min);
+  const auto parked = s.cluster.job(job.value().uid()).value();
+  if (parked.state() == v1::Job::STATE_SUCCEEDED) return;  // it was quicker than the cut
+  CHECK(parked.state() == v1::Job::STATE_PARKED);
+  CHECK(parked.choices_size() >= 2);
+  CHECK(parked.error().detail().reason() == "HOST_UNREACHABLE");
+  s.cluster.calm();
+  CHECK(s.cluster.job(job.value().uid()).value().state() == v1::Job::STATE_SUCCEEDED);
+}
