@@ -8,6 +8,7 @@ std::shared_ptr<WatchStream> WatchStream::create(std::unique_ptr<Admission> admi
                                                  EventFeed& feed, const v1::WatchRequest& request) {
   std::shared_ptr<WatchStream> stream(new WatchStream(std::move(admission)));
   stream->self_ = stream;
+  stream->turn_.take();  // nobody writes before there is a watch
   // Weak: the feed may call while the stream goes away.
   auto watch = feed.watch(stream->admission_->caller(), request,
                           [weak = std::weak_ptr<WatchStream>(stream)] {
@@ -18,55 +19,42 @@ std::shared_ptr<WatchStream> WatchStream::create(std::unique_ptr<Admission> admi
     return stream;
   }
   stream->watch_ = std::move(watch).value();
-  {
-    Lock lock(stream->mutex_);
-    stream->busy_ = false;
-  }
-  stream->advance();
+  stream->pump();
   return stream;
 }
 
-void WatchStream::advance() {
-  {
-    Lock lock(mutex_);
-    again_ = true;
-    if (finished_ || busy_) return;
-    busy_ = true;
-  }
-  const auto due = next();
-  if (!due) return;
-  if (due->event == nullptr) return end(*due->error);
-  *writing_.mutable_event() = *due->event;
-  StartWrite(&writing_);
+void WatchStream::pump() {
+  do {
+    if (start_write()) return;
+  } while (!turn_.give_back());
 }
 
-std::optional<WatchStream::Due> WatchStream::next() {
-  while (true) {
-    {
-      Lock lock(mutex_);
-      if (stopping_) return Due{.event = nullptr, .error = stopping_};
-      if (!again_) {
-        busy_ = false;
-        return std::nullopt;
-      }
-      again_ = false;
-    }
-    // Not under the lock: the feed may be calling advance() from inside its own.
-    if (auto event = watch_->take()) {
-      return Due{.event = std::move(event), .error = std::nullopt};
-    }
-    if (auto why = watch_->end()) return Due{.event = nullptr, .error = std::move(why)};
+bool WatchStream::start_write() {
+  std::optional<Error> why;
+  {
+    Lock lock(mutex_);
+    if (finished_) return true;
+    why = stopping_;
   }
+  // Not under the lock: the feed may be calling advance() from inside its own.
+  if (!why) {
+    if (const auto event = watch_->take()) {
+      *writing_.mutable_event() = *event;
+      StartWrite(&writing_);
+      return true;
+    }
+    why = watch_->end();
+  }
+  if (why) end(*why);
+  return why.has_value();
 }
 
 void WatchStream::OnWriteDone(bool ok) {
-  {
+  if (!ok) {
     Lock lock(mutex_);
-    busy_ = false;
-    if (!ok && !stopping_)
-      stopping_ = Error{Code::Cancelled, "CALL_CANCELLED", "the client hung up"};
+    if (!stopping_) stopping_ = Error{Code::Cancelled, "CALL_CANCELLED", "the client hung up"};
   }
-  advance();
+  pump();
 }
 
 void WatchStream::end(const Error& error) {
@@ -75,7 +63,7 @@ void WatchStream::end(const Error& error) {
     if (finished_) return;
     finished_ = true;
   }
-  admission_->record({.status = error}, {}, [] {});
+  admission_->record({.status = error, .resource = {}, .job_uid = {}}, {}, [] {});
   Finish(to_grpc(error));
 }
 

@@ -13,6 +13,7 @@
 #include "reeve/v1/event_service.pb.h"
 #include "server/api/admission.h"
 #include "server/events/event_feed.h"
+#include "server/rpc/turn.h"
 
 namespace reeve::server {
 
@@ -31,23 +32,20 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::WatchResponse>,
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
   void OnDone() override;
-  /// Writes the next event if there is one and nothing is being written.
-  void advance();
-  struct Due {
-    std::shared_ptr<const v1::Event> event{};  ///< null: the end
-    std::optional<Error> error{};
-  };
-  /// What to do next; nothing when everything was done, which gives `busy_` back.
-  std::optional<Due> next();
+  void advance() {
+    if (turn_.take()) pump();
+  }
+  void pump();
+  /// True when a write was begun or the call was ended.
+  bool start_write();
   void end(const Error& error);
 
   const std::unique_ptr<Admission> admission_;
   std::shared_ptr<WatchStream> self_;  // until OnDone
-  std::unique_ptr<Watch> watch_;       // used by whoever holds busy_; gone in OnDone
+  std::unique_ptr<Watch> watch_;       // used by whoever has the turn; gone in OnDone
   v1::WatchResponse writing_;          // belongs to gRPC while a write is under way
+  Turn turn_;
   Mutex mutex_;
-  bool busy_ REEVE_GUARDED_BY(mutex_) = true;    ///< a write is under way or being prepared
-  bool again_ REEVE_GUARDED_BY(mutex_) = false;  ///< the feed may have more than was taken
   bool finished_ REEVE_GUARDED_BY(mutex_) = false;
   std::optional<Error> stopping_ REEVE_GUARDED_BY(mutex_);
 };
