@@ -15,10 +15,10 @@ namespace {
 
 Finished lab(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), test::source_dir() / "tools/lab/run");
-  const Command command{.argv = std::move(arguments), .timeout = std::chrono::minutes(4)};
+  const Command command{.argv = std::move(arguments), .timeout = std::chrono::minutes(9)};
   auto outcome = run(command);
   REQUIRE(outcome.ok());
-  INFO(outcome.value().errors);
+  UNSCOPED_INFO(outcome.value().errors);
   return std::move(outcome).value();
 }
 
@@ -62,7 +62,7 @@ TEST_CASE("a command that does not end is ended, with the code of timeout(1)") {
 
 TEST_CASE("unmodified Linux boots on the lab's KVM") {
   const auto finished =
-      lab({"--qemu", "--guest", "--", "sh", "-c",
+      lab({"--timeout", "500", "--qemu", "--guest", "--", "sh", "-c",
            "qemu-system-x86_64 -M microvm -accel kvm -cpu host -m 128 -nodefaults -no-reboot "
            "-display none "
            "-serial stdio -kernel vmlinux -initrd guest.cpio "

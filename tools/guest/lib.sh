@@ -11,27 +11,32 @@ as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
-# have NAME RECIPE-FILE...: true when $cache/NAME was made by exactly these recipe files; else remembers the mark
-# for publish.
+# have NAME RECIPE-FILE...: true when exactly these recipe files have made NAME already; else remembers the mark for
+# publish. What other versions of a recipe made stays beside it, so that two source trees do not undo each other's work.
 have() {
   local name=$1; shift
   mark=$(cat "$@" | sha256sum | cut -c1-16)
-  [ "$(cat "$cache/$name/.made" 2>/dev/null)" = "$mark" ]
+  [ -e "$cache/$name-$mark/.made" ] && point "$name" "$mark"
+}
+
+# $cache/NAME is a link to the folder made last asked for.
+point() {
+  [ "$(readlink "$cache/$1")" = "$1-$2" ] && return
+  [ ! -d "$cache/$1" ] || [ -L "$cache/$1" ] || rm -rf "${cache:?}/$1"
+  ln -sfn "$1-$2" "$cache/.link" && mv -T "$cache/.link" "$cache/$1"
 }
 
 # A scratch folder beside the final place, for publish.
 scratch() { mktemp -d "$cache/.making-XXXXXX"; }
 
-# publish SCRATCH NAME MARK: the folder appears complete or not at all. The old one, if any, is removed; whoever
-# has its files open keeps them.
+# publish SCRATCH NAME MARK: the folder appears complete or not at all. Versions nobody made for a week go.
 publish() {
-  local from=$1 to=$cache/$2
+  local from=$1 name=$2 to=$cache/$2-$3
   echo "$3" >"$from/.made"
   chmod 755 "$from"
-  rm -rf "$to.old"
-  [ ! -e "$to" ] || mv "$to" "$to.old"
-  mv "$from" "$to"
-  rm -rf "$to.old"
+  mv -T "$from" "$to"
+  point "$name" "$3"
+  find "$cache" -maxdepth 1 -name "$name-*" ! -path "$to" -mtime +7 -exec rm -rf {} +
 }
 
 # fetch_package DIR NAME [apt options]: downloads a package and unpacks it into DIR. Needs no root.
