@@ -92,6 +92,37 @@ TEST_CASE("an agent is who its key says, and a removed host is refused", "[api][
   CHECK(linked.agent.connect(linked.agent.host_uid()).refusal().reason() == "HOST_KEY_UNKNOWN");
 }
 
+TEST_CASE("changes in the wrong state or with a stale etag are refused", "[api][link]") {
+  Linked linked;
+  linked.connect();
+  const std::string vm = std::string(R"("name":"vms/)") + kGuest + "\"";
+  const std::string host = R"("name":"hosts/)" + linked.agent.host_uid() + "\"";
+  struct Row {
+    std::string method;
+    std::string request;
+    int code;
+    std::string reason;
+  };
+  const Row rows[] = {
+      {"VmService/StartVm", "{" + vm + "}", 9, "VM_NOT_STOPPED"},
+      {"VmService/ResumeVm", "{" + vm + "}", 9, "VM_NOT_PAUSED"},
+      {"VmService/StopVm", "{" + vm + R"(,"etag":"stale"})", 10, "STALE_ETAG"},
+      {"VmService/RebootVm", "{" + vm + R"(,"etag":"stale"})", 10, "STALE_ETAG"},
+      {"HostService/UpdateHost",
+       R"({"update_mask":"displayName","host":{"display_name":"x","etag":"stale",)" + host + "}}",
+       10, "STALE_ETAG"},
+      {"HostService/UpdateHost", R"({"update_mask":"state","host":{)" + host + "}}", 3, "BAD_MASK"},
+      {"HostService/DeleteHost", "{" + host + R"(,"etag":"stale"})", 10, "STALE_ETAG"},
+      {"HostService/DeleteHost", "{" + host + "}", 9, "HOST_NOT_EMPTY"},
+  };
+  for (const auto& row : rows) {
+    const auto answer = linked.server.call_json(row.method, row.request);
+    CAPTURE(row.method, row.request, answer.message);
+    CHECK(answer.code == row.code);
+    CHECK(answer.detail.reason() == row.reason);
+  }
+}
+
 TEST_CASE("a console carries output and input, to several readers and from one writer",
           "[api][link]") {
   Linked linked;
