@@ -156,6 +156,20 @@ Result<Placed> place(Inventory& inventory, const PlacementRequest& request) {
   return Placed{best->host, best->hypervisor, explain(*best, candidates, request)};
 }
 
+Status require_possible(const KnownHost& host, std::int32_t cpus, std::int64_t memory_mib) {
+  const auto threads = std::max(host.status.cpu().threads(), kCpusAnyHostTakes);
+  const bool fits = memory_mib <= host.status.memory_mib() && cpus <= threads;
+  if (fits) return {};
+  return Error(Code::ResourceExhausted, "NO_HOST_FITS",
+               "host '" + host.row.name + "' offers " + mib(host.status.memory_mib()) + " and " +
+                   std::to_string(threads) + " processors; " + mib(memory_mib) + " and " +
+                   std::to_string(cpus) + " are asked for")
+      .resource(host_name(host.row.uid))
+      .with("needed_mib", std::to_string(memory_mib))
+      .with("needed_cpus", std::to_string(cpus))
+      .remedy("ask for less");
+}
+
 Status require_room_to_start(Inventory& inventory, const db::Vm& row) {
   const auto host = TRY(inventory.host(row.host_uid));
   std::int64_t used = 0;

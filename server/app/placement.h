@@ -33,6 +33,10 @@ struct Placed {
 /// ResourceExhausted/NO_HOST_FITS naming every host and what it lacks.
 Result<Placed> place(Inventory& inventory, const PlacementRequest& request);
 
+/// ResourceExhausted/NO_HOST_FITS when the host could not carry such a machine even if it were
+/// alone there.
+Status require_possible(const KnownHost& host, std::int32_t cpus, std::int64_t memory_mib);
+
 /// ResourceExhausted/NO_HOST_FITS when the machines that run on the host leave too little for
 /// `row`.
 Status require_room_to_start(Inventory& inventory, const db::Vm& row);

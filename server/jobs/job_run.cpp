@@ -23,6 +23,38 @@ bool is_unclear(const Error& error) {
   return error.code() == Code::DeadlineExceeded || error.code() == Code::Unknown;
 }
 
+/// An agent does not choose how much the journal holds.
+constexpr std::size_t kLongestText = 4096;
+constexpr std::size_t kMostFacts = 32;
+
+std::string bounded(const std::string& text) {
+  if (text.size() <= kLongestText) return text;
+  std::size_t end = kLongestText;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U)
+    --end;  // whole characters
+  return text.substr(0, end);
+}
+
+FactMap bounded_facts(const google::protobuf::Map<std::string, std::string>& facts) {
+  FactMap kept;
+  for (const auto& [key, value] : facts)
+    if (kept.size() < kMostFacts) kept[bounded(key)] = bounded(value);
+  return kept;
+}
+
+Error bounded_error(v1::ErrorInfo info) {
+  info.set_message(bounded(info.message()));
+  auto& detail = *info.mutable_detail();
+  detail.set_reason(bounded(detail.reason()));
+  detail.set_remedy(bounded(detail.remedy()));
+  detail.set_resource(bounded(detail.resource()));
+  detail.clear_field_violations();
+  const FactMap facts = bounded_facts(detail.metadata());
+  detail.clear_metadata();
+  for (const auto& [key, value] : facts) (*detail.mutable_metadata())[key] = value;
+  return to_error(info);
+}
+
 }  // namespace
 
 JobRun::~JobRun() {
@@ -88,10 +120,10 @@ void JobRun::result(const std::string& host_uid, const agent::v1::StepResult& re
     if (!expected || !is_open(host_uid, result.key())) return acknowledge(host_uid, result.key());
     disarm();
     if (!result.has_error()) {
-      const FactMap facts(result.facts().begin(), result.facts().end());
+      const FactMap facts = bounded_facts(result.facts());
       return job_.record.backwards() ? step_undone() : step_done(facts);
     }
-    step_failed(to_error(result.error()));
+    step_failed(bounded_error(result.error()));
   });
 }
 
@@ -111,7 +143,7 @@ void JobRun::decide_seen(const agent::v1::StepSeen& seen) {
     return go_back(Error(Code::Cancelled, "CANCELLED", "the job was cancelled"));
   switch (decision) {
     case Decision::Continue: {
-      const FactMap facts(seen.facts().begin(), seen.facts().end());
+      const FactMap facts = bounded_facts(seen.facts());
       return job_.record.backwards() ? step_undone() : step_done(facts);
     }
     case Decision::Wait:
@@ -131,7 +163,7 @@ void JobRun::decide_seen(const agent::v1::StepSeen& seen) {
       const Error fallback(Code::Unknown, "OUTCOME_UNKNOWN",
                            "it cannot be told whether the step took effect");
       return park(Cause::PARK_CAUSE_UNKNOWABLE,
-                  seen.has_error() ? to_error(seen.error()) : fallback);
+                  seen.has_error() ? bounded_error(seen.error()) : fallback);
     }
   }
 }

@@ -1,4 +1,5 @@
 #include "db/repo/vm_repo.h"
+#include "server/app/placement.h"
 #include "server/app/validate.h"
 #include "server/app/words.h"
 #include "server/jobs/recipes/recipes.h"
@@ -73,6 +74,10 @@ Result<Plan> update_vm(Inventory& inventory, const FreshIds&, const v1::UpdateVm
     TRY(require_free_name(inventory, after.display_name()));
     plan.locks.push_back("vm-names/" + after.display_name());
   }
+  const auto host = TRY(inventory.host(target.row.host_uid));
+  const bool grows = after.spec().cpus() > target.vm.spec().cpus() ||
+                     after.spec().memory_mib() > target.vm.spec().memory_mib();
+  if (grows) TRY(require_possible(*host, after.spec().cpus(), after.spec().memory_mib()));
   if (reach == Reach::Record) {
     add_step(plan, "change the record", "").set_effect("vm_changed");
     return plan;
