@@ -41,10 +41,11 @@ class RunningAgent final : public Agent {
       : data_(std::move(data)), config_(std::move(config)), identity_(data_) {}
   ~RunningAgent() override {
     renewer_.reset();
+    // The core goes first, on its loop: long copies see that they are cancelled, and what workers
+    // still answer is dropped - the server finds out by observing after the next start.
+    loop_.run_and_wait([this] { core_.reset(); });
     workers_.reset();
-    // The core lives on its loop: with the thread gone nothing of it runs any more.
     loop_.stop();
-    core_.reset();
   }
 
   Status begin() {
@@ -59,7 +60,8 @@ class RunningAgent final : public Agent {
     link_ = std::make_unique<GrpcLink>(identity_, identity.link_address());
     Consoles::Drivers drivers;
     for (const auto& [id, driver] : drivers_) drivers.emplace(id, driver.get());
-    consoles_ = std::make_unique<Consoles>(data_ + "/guests", *store_, std::move(drivers));
+    consoles_ = std::make_unique<Consoles>(data_ + "/guests", *store_, std::move(drivers),
+                                           static_cast<std::uint64_t>(config_.console_kib) << 10);
     relays_ = std::make_unique<GrpcConsoles>(*consoles_, *link_);
     workers_ =
         std::make_unique<WorkerPool>("worker", static_cast<std::size_t>(config_.worker_threads));

@@ -51,8 +51,11 @@ Result<Fd> open_console(const std::string& path) {
 
 }  // namespace
 
-Consoles::Consoles(std::string guests_dir, Store& store, Drivers drivers)
-    : guests_dir_(std::move(guests_dir)), store_(store), drivers_(std::move(drivers)) {
+Consoles::Consoles(std::string guests_dir, Store& store, Drivers drivers, std::uint64_t ring_bytes)
+    : guests_dir_(std::move(guests_dir)),
+      store_(store),
+      drivers_(std::move(drivers)),
+      ring_bytes_(ring_bytes) {
   thread_ = std::thread([this] { run(); });
   pthread_setname_np(thread_.native_handle(), "console");
 }
@@ -69,7 +72,7 @@ Consoles::~Consoles() {
 Status Consoles::open_ring(const std::string& uid, Guest& guest) const {
   if (guest.ring) return {};
   if (!is_uuid(uid)) return Error{Code::InvalidArgument, "BAD_UID", "not a uid"};
-  auto ring = ConsoleRing::open(guests_dir_ + "/" + uid + "/console.ring");
+  auto ring = ConsoleRing::open(guests_dir_ + "/" + uid + "/console.ring", ring_bytes_);
   if (!ring.ok() && ring.error().reason() == "FILE_NOT_FOUND")
     return Error{Code::NotFound, "GUEST_FILES_NOT_FOUND", "no machine " + uid + " on this host"};
   if (!ring.ok()) return std::move(ring).error();

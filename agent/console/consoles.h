@@ -24,7 +24,9 @@ class Consoles {
  public:
   using Drivers = std::map<std::string, Driver*, std::less<>>;
   /// `guests_dir` has a folder for each guest; the ring is in it. All outlive the object.
-  Consoles(std::string guests_dir, Store& store, Drivers drivers);
+  /// Rings of another size than `ring_bytes` are begun anew.
+  Consoles(std::string guests_dir, Store& store, Drivers drivers,
+           std::uint64_t ring_bytes = kConsoleRingBytes);
   ~Consoles();
   Consoles(const Consoles&) = delete;
   Consoles& operator=(const Consoles&) = delete;
@@ -69,6 +71,7 @@ class Consoles {
   const std::string guests_dir_;
   Store& store_;
   const Drivers drivers_;
+  const std::uint64_t ring_bytes_;
   Mutex mutex_;  // guards the maps and every Guest; held over disk reads of one slice at most
   CondVar wake_thread_;
   CondVar woken_;

@@ -19,7 +19,7 @@ namespace reeve::agent {
 /// Everything outlives the core.
 struct AgentParts {
   Loop* loop = nullptr;
-  Workers* workers = nullptr;  ///< end (or drop their work) before the core is destroyed
+  Workers* workers = nullptr;  ///< may end after the core: late answers are dropped
   Random* random = nullptr;    ///< used on the loop only
   ServerChannel* channel = nullptr;
   Outbox* outbox = nullptr;

@@ -11,7 +11,7 @@
 
 namespace reeve::agent {
 
-inline constexpr std::chrono::seconds kUploadSilence{60};
+inline constexpr std::chrono::seconds kUploadSilence{30};
 
 /// Unavailable/UPLOAD_LOST from read() when nothing came for kUploadSilence or the stream broke. At
 /// most a few messages are held in memory.
