@@ -39,7 +39,9 @@ Result<Advance> StopStep::cut(Driver& driver, StepContext& context, const char* 
 
 Result<Advance> StopStep::advance(StepContext& context) {
   Driver& driver = *TRY(context.world.driver(action_.hypervisor()));
-  const GuestSeen seen = TRY(driver.get(action_.uid()));
+  auto found = driver.get(action_.uid());
+  if (!found.ok() && found.error().reason() == "GUEST_NOT_FOUND") return done({{"how", "absent"}});
+  const GuestSeen seen = TRY(std::move(found));
   if (seen.state == GuestState::Stopped)
     return done({{"how", asked_ ? "shutdown" : "already-off"}});
   if (action_.grace_ms() == 0 || seen.state != GuestState::Running)

@@ -12,8 +12,8 @@ namespace reeve::agent {
 inline constexpr std::chrono::milliseconds kGuestPoll{250};
 
 /// Asks the guest to shut down, looks until it is off, and cuts its power when the grace is over.
-/// Where it cannot be asked the power is cut at once. A paused guest cannot hear: its power is cut
-/// at once too.
+/// Where it cannot be asked the power is cut at once. A guest that is not there is off. A paused
+/// guest cannot hear: its power is cut at once too.
 class StopStep final : public Step {
  public:
   explicit StopStep(v1::StopGuest action) : action_(std::move(action)) {}

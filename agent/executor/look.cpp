@@ -123,7 +123,11 @@ v1::StepSeen look(const v1::Action& action, const StepWorld& world) {
     case v1::Action::kStartGuest:
       return look_for_state(action.start_guest(), world, {GuestState::Running, GuestState::Paused});
     case v1::Action::kStopGuest:
-      return look_for_state(action.stop_guest(), world, {GuestState::Stopped});
+      // A guest that is not there is off.
+      return look_at(action.stop_guest().uid(), action.stop_guest().hypervisor(), world,
+                     [](const GuestSeen* seen) {
+                       return done_if(!seen || seen->state == GuestState::Stopped);
+                     });
     case v1::Action::kRebootGuest:
       return unknowable({Code::Unknown, "REBOOT_UNKNOWABLE",
                          "a reboot leaves nothing behind that shows whether it happened"});

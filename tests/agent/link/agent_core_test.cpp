@@ -73,6 +73,17 @@ TEST_CASE("a guest that ignores the request is powered off after the grace", "[a
   CHECK(s.world.clock().monotonic() - before < 32s);
 }
 
+TEST_CASE("a guest that vanished is off: stopping it succeeds", "[agent]") {
+  Scene s;
+  s.connect();
+  const auto spec = a_guest(s.world, "gone");
+  CHECK(s.do_step(stop(spec, 30'000)).facts().at("how") == "absent");
+  const auto id = s.key();
+  s.server.observe(id, stop(spec, 0));
+  REQUIRE(s.world.run_until([&] { return s.seen(id).has_value(); }, 5s));
+  CHECK(s.seen(id)->outcome() == av1::StepSeen::OUTCOME_DONE);
+}
+
 TEST_CASE("a reboot ends when the guest restarted, and with a reset when it will not", "[agent]") {
   Scene s;
   s.connect();
