@@ -30,9 +30,9 @@ std::unique_ptr<agent::libvirt::LibvirtDriver> open(const test::TempDir& dir,
   const auto path = dir / "node.xml";
   std::ofstream(path) << "<node><cpu><mhz>2000</mhz><model>x</model></cpu><memory>4194304</memory>"
                       << domains << "</node>";
-  auto driver = std::move(agent::libvirt::LibvirtDriver::create({.uri = "test://" + path.string()},
-                                                                RealClock::instance(),
-                                                                SystemRandom::instance()))
+  auto driver = std::move(agent::libvirt::LibvirtDriver::create(
+                              {.uri = "test://" + path.string(), .first_attempt = 60s},
+                              RealClock::instance(), SystemRandom::instance()))
                     .value();
   INFO(driver->facts().description);
   REQUIRE(driver->facts().available);
