@@ -1,6 +1,7 @@
 #include "agent/link/grpc_error.h"
 
 #include "base/crypto/authority.h"
+#include "reeve/agent/v1/enrollment_service.grpc.pb.h"
 #include "reeve/v1/error_detail.pb.h"
 
 namespace reeve::agent {
@@ -39,6 +40,22 @@ std::shared_ptr<grpc::Channel> open_channel(const std::string& address,
   arguments.SetMaxReceiveMessageSize(kMaxMessage);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(address, grpc::SslCredentials(options), arguments);
+}
+
+void keep_callback_threads() {
+  struct Keeper {
+    std::shared_ptr<grpc::Channel> channel =
+        grpc::CreateChannel("unix:/nonexistent/reeve", grpc::InsecureChannelCredentials());
+    std::unique_ptr<v1::EnrollmentService::Stub> stub = v1::EnrollmentService::NewStub(channel);
+    grpc::ClientContext context{};
+    v1::RenewRequest request{};
+    v1::RenewResponse response{};
+    // A channel takes its part in the threads with its first call; this one fails at once.
+    Keeper() {
+      stub->async()->Renew(&context, &request, &response, [](const grpc::Status&) {});
+    }
+  };
+  [[maybe_unused]] static Keeper* const keeper = new Keeper;
 }
 
 }  // namespace reeve::agent

@@ -18,4 +18,9 @@ Error error_of(const grpc::Status& status, const std::string& attempt);
 std::shared_ptr<grpc::Channel> open_channel(const std::string& address,
                                             const Credentials& credentials);
 
+/// Once, before the first stream: gRPC ends the threads that run its callbacks with the last
+/// channel, and a channel freed by one of these threads makes it wait for itself. A channel that is
+/// never freed keeps them.
+void keep_callback_threads();
+
 }  // namespace reeve::agent

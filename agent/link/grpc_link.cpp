@@ -118,7 +118,9 @@ class NoConnection final : public Connection {
 }  // namespace
 
 GrpcLink::GrpcLink(const IdentityFiles& files, std::string address)
-    : files_(files), address_(std::move(address)) {}
+    : files_(files), address_(std::move(address)) {
+  keep_callback_threads();
+}
 
 std::unique_ptr<Connection> GrpcLink::connect(ConnectionEvents events) {
   const auto credentials = files_.credentials();

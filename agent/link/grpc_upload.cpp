@@ -35,7 +35,8 @@ class Upload final : public grpc::ClientReadReactor<v1::ReceiveUploadResponse> {
     while (pieces_.empty() && !status_) {
       const auto left = deadline - RealClock::instance().monotonic();
       if (left.count() <= 0)
-        return Error{Code::Unavailable, "UPLOAD_LOST", "no byte of the upload came for half a minute"};
+        return Error{Code::Unavailable, "UPLOAD_LOST",
+                     "no byte of the upload came for half a minute"};
       change_.wait_for(lock, left);
     }
     if (pieces_.empty()) {

@@ -1,0 +1,295 @@
+// The gRPC side of the agent against a small server with real certificates on loopback.
+#include "agent/link/grpc_link.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+
+#include <catch2/catch.hpp>
+#include <grpcpp/grpcpp.h>
+
+#include "agent/link/grpc_enrollment.h"
+#include "base/crypto/authority.h"
+#include "base/crypto/enroll_token.h"
+#include "base/crypto/x509.h"
+#include "base/file.h"
+#include "reeve/agent/v1/enrollment_service.grpc.pb.h"
+#include "reeve/agent/v1/link_service.grpc.pb.h"
+#include "tests/support/temp_dir.h"
+
+using namespace reeve;
+using namespace reeve::agent;
+using reeve::test::TempDir;
+namespace av1 = reeve::agent::v1;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::string kHost = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+
+/// Waits for something another thread does.
+class Latch {
+ public:
+  void open() {
+    const std::lock_guard lock(mutex_);
+    open_ = true;
+    change_.notify_all();
+  }
+  bool wait() {
+    std::unique_lock lock(mutex_);
+    return change_.wait_for(lock, 10s, [&] { return open_; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable change_;
+  bool open_ = false;
+};
+
+class Enrolling final : public av1::EnrollmentService::Service {
+ public:
+  explicit Enrolling(const crypto::Authority& authority) : authority_(authority) {}
+  grpc::Status Enroll(grpc::ServerContext*, const av1::EnrollRequest* request,
+                      av1::EnrollResponse* response) override {
+    ++calls;
+    response->set_host_uid(kHost);
+    response->set_certificate_pem(issue(request->csr_pem()));
+    response->set_ca_pem("not looked at");
+    response->set_link_address(":" + std::to_string(link_port));
+    return grpc::Status::OK;
+  }
+  grpc::Status Renew(grpc::ServerContext*, const av1::RenewRequest* request,
+                     av1::RenewResponse* response) override {
+    ++calls;
+    response->set_certificate_pem(issue(request->csr_pem()));
+    return grpc::Status::OK;
+  }
+
+  std::atomic<int> calls{0};
+  int link_port = 0;
+
+ private:
+  std::string issue(const std::string& csr) const {
+    return authority_.issue_client(csr, kHost, RealClock::instance().wall()).value();
+  }
+  const crypto::Authority& authority_;
+};
+
+class Linking final : public av1::LinkService::Service {
+ public:
+  grpc::Status Connect(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<av1::ConnectResponse, av1::ConnectRequest>* stream) override {
+    av1::ConnectRequest message;
+    while (stream->Read(&message)) {
+      av1::ConnectResponse reply;
+      if (message.has_hello()) {
+        reply.mutable_welcome()->set_epoch(5);
+        stream->Write(reply);
+      }
+      if (message.has_step_result()) return grpc::Status::OK;  // enough heard
+    }
+    left.open();
+    return grpc::Status::OK;
+  }
+  grpc::Status ReceiveUpload(grpc::ServerContext*, const av1::ReceiveUploadRequest* request,
+                             grpc::ServerWriter<av1::ReceiveUploadResponse>* writer) override {
+    if (request->ticket() != "good") return {grpc::StatusCode::PERMISSION_DENIED, "no"};
+    for (int i = 0; i < 100; ++i) {
+      av1::ReceiveUploadResponse piece;
+      piece.set_data(std::string(10'000, static_cast<char>('a' + i % 26)));
+      if (!writer->Write(piece)) break;
+    }
+    return grpc::Status::OK;
+  }
+  Latch left;
+};
+
+/// An API port that anyone may call and a link port for certificates of its CA only.
+struct Server {
+  Server() {
+    const auto key = crypto::generate_key_pem().value();
+    const auto chain =
+        authority.issue_server(key, {"127.0.0.1"}, RealClock::instance().wall()).value() +
+        authority.certificate_pem();
+    grpc::SslServerCredentialsOptions open;
+    open.pem_key_cert_pairs = {{key, chain}};
+    grpc::SslServerCredentialsOptions mutual(
+        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+    mutual.pem_key_cert_pairs = {{key, chain}};
+    mutual.pem_root_certs = authority.certificate_pem();
+    api = serve(enrolling, open, api_port);
+    link = serve(linking, mutual, enrolling.link_port);
+  }
+  ~Server() {
+    api->Shutdown(std::chrono::system_clock::now());
+    link->Shutdown(std::chrono::system_clock::now());
+  }
+  static std::unique_ptr<grpc::Server> serve(grpc::Service& service,
+                                             const grpc::SslServerCredentialsOptions& options,
+                                             int& port) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::SslServerCredentials(options), &port);
+    builder.RegisterService(&service);
+    return builder.BuildAndStart();
+  }
+  EnrollOptions options() {
+    return {.server = "127.0.0.1:" + std::to_string(api_port),
+            .token = crypto::make_enroll_token(authority.fingerprint(), SystemRandom::instance()),
+            .hostname = "h1"};
+  }
+
+  const crypto::Authority authority =
+      crypto::Authority::make("test", RealClock::instance().wall()).value();
+  Enrolling enrolling{authority};
+  Linking linking{};
+  int api_port = 0;
+  std::unique_ptr<grpc::Server> api{};
+  std::unique_ptr<grpc::Server> link{};
+};
+
+struct Enrolled {
+  Enrolled() { REQUIRE(enroll(files, server.options()).ok()); }
+  TempDir dir;
+  Server server;
+  IdentityFiles files{dir.path().string()};
+};
+
+}  // namespace
+
+TEST_CASE("a host enrols once, with the server its token names", "[agent]") {
+  TempDir dir;
+  Server server;
+  const IdentityFiles files(dir.path().string());
+  auto stranger = server.options();
+  stranger.token = crypto::make_enroll_token(std::string(64, 'a'), SystemRandom::instance());
+  CHECK(enroll(files, stranger).error().reason() == "SERVER_NOT_TRUSTED");
+  CHECK(server.enrolling.calls == 0);
+  CHECK_FALSE(files.is_enrolled());
+  for (const char* address : {"", "host", "host:", "host:0", "host:99999", ":443"}) {
+    auto wrong = server.options();
+    wrong.server = address;
+    CHECK(enroll(files, wrong).error().reason() == "BAD_ADDRESS");
+  }
+  const auto identity = enroll(files, server.options());
+  REQUIRE(identity.ok());
+  CHECK(identity.value().host_uid() == kHost);
+  CHECK(identity.value().link_address() ==
+        "127.0.0.1:" + std::to_string(server.enrolling.link_port));
+  CHECK(files.credentials().value().ca_pem.find("CERTIFICATE") != std::string::npos);
+  CHECK(enroll(files, server.options()).error().reason() == "ALREADY_ENROLLED");
+}
+
+TEST_CASE("an expired certificate is due and is renewed with the same key", "[agent]") {
+  Enrolled host;
+  const auto key = host.files.key().value();
+  const auto now = RealClock::instance().wall();
+  CHECK_FALSE(host.files.validity().value().is_due(now));
+  const auto csr = crypto::make_csr_pem(key, kHost).value();
+  const auto old =
+      host.server.authority.issue_client(csr, kHost, now - std::chrono::days(60)).value();
+  REQUIRE(host.files.keep_certificate(old, host.server.authority.certificate_pem()).ok());
+  CHECK(host.files.validity().value().end < now);
+  CHECK(host.files.validity().value().is_due(now));
+  REQUIRE(renew(host.files).ok());
+  CHECK(host.files.validity().value().end > now + std::chrono::days(29));
+  CHECK(host.files.key().value() == key);
+}
+
+TEST_CASE("a certificate for another key or of another CA is not kept", "[agent]") {
+  Enrolled host;
+  const auto now = RealClock::instance().wall();
+  const auto other = crypto::generate_key_pem().value();
+  const auto for_other =
+      host.server.authority.issue_client(crypto::make_csr_pem(other, kHost).value(), kHost, now)
+          .value();
+  const auto ca = host.server.authority.certificate_pem();
+  CHECK_FALSE(host.files.keep_certificate(for_other, ca).ok());
+  const auto rogue = crypto::Authority::make("rogue", now).value();
+  const auto csr = crypto::make_csr_pem(host.files.key().value(), kHost).value();
+  CHECK_FALSE(host.files.keep_certificate(rogue.issue_client(csr, kHost, now).value(), ca).ok());
+}
+
+TEST_CASE("the link says hello, hears welcome, and tells when the server ends it", "[agent]") {
+  Enrolled host;
+  GrpcLink link(host.files, host.files.identity().value().link_address());
+  Latch welcomed;
+  Latch closed;
+  std::uint64_t epoch = 0;
+  ConnectionEvents events;
+  events.received = [&](av1::ConnectResponse message) {
+    epoch = message.welcome().epoch();
+    welcomed.open();
+  };
+  events.closed = [&](Error) { closed.open(); };
+  auto connection = link.connect(events);
+  av1::ConnectRequest message;
+  message.mutable_hello()->set_host_uid(kHost);
+  connection->send(message);
+  REQUIRE(welcomed.wait());
+  CHECK(epoch == 5);
+  message.mutable_step_result()->set_key("k");
+  connection->send(message);
+  CHECK(closed.wait());
+  connection->send(message);  // dropped
+}
+
+TEST_CASE("a connection the agent leaves ends at the server too", "[agent]") {
+  Enrolled host;
+  GrpcLink link(host.files, host.files.identity().value().link_address());
+  Latch welcomed;
+  std::atomic<bool> heard{false};
+  ConnectionEvents events;
+  events.received = [&](av1::ConnectResponse) { welcomed.open(); };
+  events.closed = [&](Error) { heard = true; };
+  auto connection = link.connect(events);
+  av1::ConnectRequest message;
+  message.mutable_hello()->set_host_uid(kHost);
+  connection->send(message);
+  REQUIRE(welcomed.wait());
+  connection.reset();
+  CHECK(host.server.linking.left.wait());
+  CHECK_FALSE(heard);
+}
+
+TEST_CASE("a server that is away closes the connection with a reason", "[agent]") {
+  Enrolled host;
+  GrpcLink link(host.files, "127.0.0.1:1");
+  Latch closed;
+  ConnectionEvents events;
+  events.received = [](av1::ConnectResponse) {};
+  std::string reason;
+  events.closed = [&](Error why) {
+    reason = why.reason();
+    closed.open();
+  };
+  const auto connection = link.connect(events);
+  REQUIRE(closed.wait());
+  CHECK(reason == "SERVER_UNREACHABLE");
+}
+
+TEST_CASE("an upload arrives whole and in order, a wrong ticket is an error", "[agent]") {
+  Enrolled host;
+  GrpcLink link(host.files, host.files.identity().value().link_address());
+  CHECK(link.open("good").error().reason() == "UPLOAD_LOST");  // no connection yet
+  ConnectionEvents events;
+  events.received = [](av1::ConnectResponse) {};
+  events.closed = [](Error) {};
+  const auto connection = link.connect(events);
+  auto source = link.open("good").value();
+  std::string all;
+  std::array<std::byte, 7777> buffer{};
+  for (;;) {
+    const auto n = source->read(buffer);
+    REQUIRE(n.ok());
+    if (n.value() == 0) break;
+    all.append(reinterpret_cast<const char*>(buffer.data()), n.value());
+  }
+  REQUIRE(all.size() == 1'000'000);
+  CHECK(all[0] == 'a');
+  CHECK(all[999'999] == 'a' + 99 % 26);
+  auto refused = link.open("bad").value();
+  CHECK(refused->read(buffer).error().reason() == "UPLOAD_LOST");
+  auto left = link.open("good").value();
+  left.reset();  // not read to its end
+}
