@@ -62,16 +62,17 @@ bool VcpuThread::wait_for_work() {
 }
 
 void VcpuThread::work() {
-  if (hooks_.prepare) {
-    const auto prepared = hooks_.prepare();
-    if (!prepared.ok()) {
-      hooks_.on_exit(vcpu_->id(), {.kind = accel::ExitKind::InternalError});
-      request_park();
-      while (wait_for_work()) request_park();
-      return;
-    }
-  }
+  bool prepared = !hooks_.prepare;
   while (wait_for_work()) {
+    // Late, so that the process can give up its rights between making and starting the machine.
+    if (!prepared) {
+      if (!hooks_.prepare().ok()) {
+        request_park();
+        hooks_.on_exit(vcpu_->id(), {.kind = accel::ExitKind::InternalError});
+        continue;
+      }
+      prepared = true;
+    }
     const accel::Exit exit = vcpu_->run(handler_);
     if (exit.kind == accel::ExitKind::Kicked) continue;
     request_park();

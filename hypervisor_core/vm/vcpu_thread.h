@@ -18,7 +18,7 @@ class VcpuThread {
   struct Hooks {
     /// An exit that the vCPU cannot go on from; called on its thread, which parks afterwards.
     std::function<void(std::uint32_t vcpu, const accel::Exit& exit)> on_exit{};
-    /// Runs first on the thread: seccomp filter. An error parks the vCPU for ever.
+    /// Runs on the thread before its first guest code: seccomp filter. An error counts as an exit.
     std::function<Status()> prepare{};
   };
 

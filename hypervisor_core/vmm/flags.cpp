@@ -62,6 +62,16 @@ const std::map<std::string_view, Setter>& setters() {
          f.run_dir = v;
          return {};
        }},
+      {"--jail-uid",
+       [](Flags& f, std::string_view v) -> Status {
+         f.jail_uid = TRY(number<std::uint32_t>(v));
+         return {};
+       }},
+      {"--jail-gid",
+       [](Flags& f, std::string_view v) -> Status {
+         f.jail_gid = TRY(number<std::uint32_t>(v));
+         return {};
+       }},
       {"--kernel",
        [](Flags& f, std::string_view v) -> Status {
          f.machine.set_kernel_path(std::string(v));
@@ -120,7 +130,7 @@ const std::map<std::string_view, Setter>& setters() {
 }  // namespace
 
 const char* const kUsage =
-    "usage: reeve-vmm --run-dir DIR\n"
+    "usage: reeve-vmm --run-dir DIR [--jail-uid N --jail-gid N]\n"
     "       reeve-vmm --kernel FILE [--initrd FILE] [--append TEXT] [--memory MIB] [--vcpus N]\n"
     "                 [--disk FILE[,raw|qcow2][,ro]]... [--tap NAME]... [--passt SOCKET]...\n"
     "                 [--rng] [--balloon] [--guest-agent] [--vsock CID] [--vsock-path PREFIX]\n"

@@ -1,6 +1,7 @@
 // hypervisor_core/vmm/flags.h - the command line of reeve-vmm.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -13,6 +14,8 @@ struct Flags {
   /// Set: the agent's mode. Empty: `machine` runs in the foreground.
   std::string run_dir{};
   v1::MachineConfig machine{};
+  /// Not 0: what the process becomes before guest code runs (agent's mode).
+  std::uint32_t jail_uid = 0, jail_gid = 0;
   bool help = false;
 };
 

@@ -26,8 +26,9 @@ int main(int count, char** arguments) {
     std::fputs(vmm::kUsage, stderr);
     return flags.ok() && flags.value().help ? 0 : 2;
   }
-  if (const auto& run_dir = flags.value().run_dir; !run_dir.empty()) {
-    const auto outcome = vmm::run_resident(run_dir);
+  if (const auto& given = flags.value(); !given.run_dir.empty()) {
+    const auto outcome = vmm::run_resident(
+        {.run_dir = given.run_dir, .jail_uid = given.jail_uid, .jail_gid = given.jail_gid});
     if (!outcome.ok()) return fail(outcome.error());
     return 0;
   }

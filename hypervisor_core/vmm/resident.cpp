@@ -14,6 +14,7 @@
 #include "base/subprocess.h"
 #include "hypervisor_core/accel/kvm/kvm.h"
 #include "hypervisor_core/control/client.h"
+#include "hypervisor_core/sandbox/sandbox.h"
 #include "hypervisor_core/vmm/server.h"
 
 namespace reeve::core::vmm {
@@ -80,8 +81,9 @@ Status leave_report(const fs::path& run_dir, Vm& vm) {
 
 }  // namespace
 
-Status run_resident(const std::string& run_dir_text) {
-  const fs::path run_dir(run_dir_text);
+Status run_resident(const Residence& residence) {
+  const fs::path run_dir(residence.run_dir);
+  const bool jailed = residence.jail_uid != 0;
   const Fd lock = TRY(claim(run_dir));
   TRY(remove_file(run_dir / control::kExitFile));
   const auto config = TRY(read_config(run_dir));
@@ -91,14 +93,19 @@ Status run_resident(const std::string& run_dir_text) {
   const Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake) return errno_error("eventfd");
   const auto ring = [fd = wake.get()] { (void)eventfd_write(fd, 1); };
-  const auto vm = TRY(make_machine(run_dir, config, *kvm, {.on_change = ring}));
+  VmOptions options{.on_change = ring};
+  if (jailed) options.prepare_vcpu_thread = sandbox::filter_vcpu_thread;
+  const auto vm = TRY(make_machine(run_dir, config, *kvm, options));
   vm->console().set_listener(ring);
   // The socket appears when the machine is ready: whoever can connect can also ask.
   Server server(*vm, TRY(listen_at(run_dir / control::kControlSocket)), wake.get(), folder.get());
+  if (jailed)
+    TRY(sandbox::enter_jail(
+        {.uid = residence.jail_uid, .gid = residence.jail_gid, .root = residence.run_dir}));
   TRY(vm->state() == Vm::State::Created ? vm->start() : vm->resume());
   server.serve();
   vm->console().set_listener({});
-  return leave_report(run_dir, *vm);
+  return leave_report(jailed ? fs::path("/") : run_dir, *vm);
 }
 
 }  // namespace reeve::core::vmm

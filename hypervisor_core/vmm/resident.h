@@ -2,15 +2,21 @@
 // long life.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/status.h"
 
 namespace reeve::core::vmm {
 
-/// Runs the machine described in `run_dir` (control/client.h names the files) until it ends.
-/// Blocks. The exit report is in the run directory then. FailedPrecondition/VMM_RUNS when another
-/// process has this directory.
-Status run_resident(const std::string& run_dir);
+/// Runs the machine described in the run directory (control/client.h names the files) until it
+/// ends. Blocks. The exit report is in the run directory then. FailedPrecondition/VMM_RUNS when
+/// another process has this directory. With a `jail_uid` the process gives up its rights before
+/// guest code runs (sandbox/sandbox.h): the run directory is its root and its own then.
+struct Residence {
+  std::string run_dir{};
+  std::uint32_t jail_uid = 0, jail_gid = 0;
+};
+Status run_resident(const Residence& residence);
 
 }  // namespace reeve::core::vmm

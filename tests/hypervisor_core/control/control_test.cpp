@@ -19,12 +19,13 @@ using namespace std::chrono_literals;
 /// A reeve-vmm process with a run directory, killed at the end if it still lives.
 class Resident {
  public:
-  explicit Resident(const v1::MachineConfig& config) {
+  explicit Resident(const v1::MachineConfig& config, std::vector<std::string> more = {}) {
     std::ofstream(dir_ / kMachineFile, std::ios::binary) << config.SerializeAsString();
     const auto program =
         std::filesystem::read_symlink("/proc/self/exe").parent_path() / "reeve-vmm";
-    auto process = Process::spawn({program.string(), "--run-dir", dir_.path().string()},
-                                  {.errors = STDERR_FILENO}, Process::Session::Own);
+    std::vector<std::string> argv{program.string(), "--run-dir", dir_.path().string()};
+    argv.insert(argv.end(), more.begin(), more.end());
+    auto process = Process::spawn(argv, {.errors = STDERR_FILENO}, Process::Session::Own);
     REQUIRE(process.ok());
     process_ = std::move(process).value();
   }
@@ -169,6 +170,33 @@ TEST_CASE("the exit report and the last console output stay in the run directory
   CHECK(vmm.report().kind() == v1::ExitReport::KIND_DEBUG_EXIT);
   CHECK(vmm.report().code() == 5);
   CHECK(read_file(vmm.file(kConsoleTail)).value() == "x");
+}
+
+TEST_CASE("a jailed machine has no rights left and works all the same", "[control][kvm][root]") {
+  if (!core::test::kvm_or_skip()) return;
+  if (geteuid() != 0) {
+    WARN("skipped: needs root");
+    return;
+  }
+  const core::test::PayloadKernel kernel(kEcho);
+  Resident vmm(kernel.config(), {"--jail-uid", "54321", "--jail-gid", "54321"});
+  auto client = vmm.connect();
+  REQUIRE(client.call(request_for([](auto& r) { r.mutable_watch_console(); }), 5s).ok());
+  CHECK(console(client, 2) == "hi");
+  const auto pid = read_file(vmm.file(kPidFile)).value();
+  const auto facts = read_file("/proc/" + pid.substr(0, pid.find(' ')) + "/status").value();
+  CHECK(facts.find("CapEff:\t0000000000000000") != std::string::npos);
+  CHECK(facts.find("NoNewPrivs:\t1") != std::string::npos);
+  CHECK(facts.find("Seccomp:\t2") != std::string::npos);
+  CHECK(facts.find("Uid:\t54321\t54321\t54321\t54321") != std::string::npos);
+  REQUIRE(client.call(request_for([](auto& r) { r.mutable_pause(); }), 5s).ok());
+  const auto saved =
+      client.call(request_for([](auto& r) { r.mutable_save()->set_file_name("state"); }), 20s);
+  if (!saved.ok()) FAIL(saved.error().message());
+  REQUIRE(client.call(request_for([](auto& r) { r.mutable_reset(); }), 5s).ok());
+  REQUIRE(client.call(request_for([](auto& r) { r.mutable_stop(); }), 5s).ok());
+  CHECK(vmm.ends());
+  CHECK(vmm.report().kind() == v1::ExitReport::KIND_KILLED);
 }
 
 TEST_CASE("rubbish on the control socket closes that connection only", "[control][kvm]") {
