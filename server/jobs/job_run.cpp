@@ -141,6 +141,7 @@ void JobRun::decide_seen(const agent::v1::StepSeen& seen) {
   if (job_.row.cancel_requested && !job_.record.backwards() && !took_effect &&
       decision != Decision::Wait)
     return go_back(Error(Code::Cancelled, "CANCELLED", "the job was cancelled"));
+  if (decision != Decision::Park) blind_since_.reset();
   switch (decision) {
     case Decision::Continue: {
       const FactMap facts = bounded_facts(seen.facts());
@@ -160,6 +161,14 @@ void JobRun::decide_seen(const agent::v1::StepSeen& seen) {
       if (trouble_) return back_off();
       return drive();
     case Decision::Park: {
+      // The agent is there before its hypervisor: a connection that is not up yet tells nothing.
+      const bool blind = seen.error().code() == static_cast<int>(Code::Unavailable);
+      if (blind && !blind_since_) blind_since_ = now();
+      if (blind && now() - *blind_since_ < world_.settings.unreachable_grace) {
+        say("waiting for the hypervisor of " + job_.planned(open_step()).host_display_name());
+        return arm(world_.settings.first_backoff, &JobRun::on_watchdog);
+      }
+      blind_since_.reset();
       const Error fallback(Code::Unknown, "OUTCOME_UNKNOWN",
                            "it cannot be told whether the step took effect");
       return park(Cause::PARK_CAUSE_UNKNOWABLE,

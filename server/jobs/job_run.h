@@ -143,6 +143,7 @@ class JobRun : public std::enable_shared_from_this<JobRun> {
   std::deque<Task> waiting_{};    ///< events that came while a transaction was under way
   std::vector<Task> on_saved_{};  ///< once it is durable, before anything else
   std::optional<WallTime> sent_at_{};
+  std::optional<WallTime> blind_since_{};  ///< the agent has not been able to look since
 };
 
 }  // namespace reeve::server
