@@ -124,9 +124,6 @@ TEST_CASE("a libvirtd that hangs makes calls busy in time, and its return is not
   LibvirtOptions options;
   options.read_deadline = 500ms;
   options.change_deadline = 500ms;
-  options.connection.keepalive_interval = 1s;
-  options.connection.keepalive_count = 2;
-  options.connection.open_deadline = 2s;
   Bed bed(options);
   const auto guest = bed.guest(kWeb, "web");
   REQUIRE(eventually([&] { return bed.driver->define(guest).ok(); }));
@@ -136,10 +133,11 @@ TEST_CASE("a libvirtd that hangs makes calls busy in time, and its return is not
   CHECK(std::chrono::steady_clock::now() - begin < 5s);
   CHECK(busy.error().reason() == "HYPERVISOR_BUSY");
   CHECK_FALSE(bed.driver->facts().warnings.empty());
-  CHECK(eventually([&] { return bed.driver->get(kWeb).error().reason() == "HYPERVISOR_DOWN"; }));
-  bed.forget();
+  for (int i = 0; i < 20; ++i) {  // more than there are threads: none may wait for ever
+    const auto again = bed.driver->get(kWeb);
+    CHECK(again.error().reason() == "HYPERVISOR_BUSY");
+  }
   bed.daemon.thaw();
-  CHECK(bed.hears(""));
   CHECK(eventually([&] { return bed.driver->get(kWeb).ok(); }));
 }
 
