@@ -18,9 +18,11 @@ prepare_guests() { tools/guest/prepare kernel initramfs agent disk lab >/dev/nul
 
 # run_tests PRESET [ctest arguments]
 run_tests() {
-  local preset=$1
+  local preset=$1 repeat=()
   shift
-  ctest --test-dir "build/$preset" -j "$(parallel)" --output-on-failure --no-tests=error "$@" </dev/null
+  # Without a person to look: what fails is tried once more, and both attempts are printed.
+  [ -z "${CI:-}" ] || repeat=(--repeat until-pass:2)
+  ctest "${repeat[@]}" --test-dir "build/$preset" -j "$(parallel)" --output-on-failure --no-tests=error "$@" </dev/null
 }
 
 cmd_test() {
