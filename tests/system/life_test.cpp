@@ -23,6 +23,8 @@ std::size_t guest_folders(const Estate& estate) {
 TEST_CASE("a machine is created, started, watched, stopped and deleted for real",
           "[system][root]") {
   Estate estate;
+  CHECK(estate.reeve_json({"server", "info"}).at("capabilities").dump().find("vms.plan") !=
+        std::string::npos);
   estate.import_quick_guest();
   auto create = Estate::create_arguments("web");
 
