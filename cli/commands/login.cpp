@@ -44,7 +44,7 @@ Status log_in(Session& session, const LoginArguments& arguments) {
     if (arguments.fingerprint != presented.ca_fingerprint)
       return Error(Code::PermissionDenied, "FINGERPRINT_MISMATCH",
                    arguments.server + " shows a CA with fingerprint " + presented.ca_fingerprint)
-          .remedy("compare it on the server with: reeve-server fingerprint");
+          .remedy("compare it with what reeve-server prints when it starts");
   } else {
     TRY(confirm("The CA of " + arguments.server + " has the SHA-256 fingerprint\n  " +
                     presented.ca_fingerprint + "\nTrust it?",
