@@ -23,9 +23,16 @@ milliseconds() { # of a command
 off() { virsh -c "$uri" destroy bench >/dev/null; holds "reeve saw it stop" sh -c "'$bin/reeve' -o csv vm list | grep -q STOPPED" 2>/dev/null; }
 
 by_virsh=() by_reeve=()
-for _ in $(seq "$rounds"); do
-  by_virsh+=("$(milliseconds virsh -c "$uri" start bench)"); off
-  by_reeve+=("$(milliseconds reeve vm start bench)"); off
+for round in $(seq "$rounds"); do
+  # Who goes first changes, so that neither profits from what the other has warmed.
+  for who in $([ $((round % 2)) = 0 ] && echo virsh reeve || echo reeve virsh); do
+    if [ "$who" = virsh ]; then
+      by_virsh+=("$(milliseconds virsh -c "$uri" start bench)")
+    else
+      by_reeve+=("$(milliseconds reeve vm start bench)")
+    fi
+    off
+  done
 done
 median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
 v=$(median "${by_virsh[@]}") r=$(median "${by_reeve[@]}")
