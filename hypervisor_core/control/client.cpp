@@ -1,14 +1,12 @@
 #include "hypervisor_core/control/client.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "base/file.h"
+#include "base/unix_socket.h"
 
 namespace reeve::core::control {
 namespace {
@@ -20,18 +18,9 @@ Error gone() {
 }  // namespace
 
 Result<ControlClient> ControlClient::connect(const std::filesystem::path& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::string text = path.string();
-  if (text.size() >= sizeof address.sun_path)
-    return Error{Code::InvalidArgument, "SOCKET_PATH", "socket path '" + text + "' is too long"};
-  std::memcpy(address.sun_path, text.data(), text.size());
-  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!socket) return errno_error("socket");
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-    return Error{Code::Unavailable, "VMM_NOT_THERE",
-                 errno_error("connecting to " + text).message()};
-  return ControlClient(std::move(socket));
+  auto socket = connect_unix(path, SocketWaits::Yes);
+  if (!socket.ok()) return Error{Code::Unavailable, "VMM_NOT_THERE", socket.error().message()};
+  return ControlClient(std::move(socket).value());
 }
 
 Result<std::optional<v1::ControlMessage>> ControlClient::receive(Deadline deadline) {

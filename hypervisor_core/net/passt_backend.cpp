@@ -7,9 +7,9 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "base/bytes.h"
+#include "base/unix_socket.h"
 #include "hypervisor_core/net/gather.h"
 
 namespace reeve::core {
@@ -21,17 +21,10 @@ constexpr std::size_t kBufferBytes = 4 * (kMaxFrameBytes + kLengthBytes);
 }  // namespace
 
 Result<std::unique_ptr<PasstBackend>> PasstBackend::connect(const std::filesystem::path& socket) {
-  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd) return errno_error("making a socket");
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const auto& name = socket.native();
-  if (name.empty() || name.size() >= sizeof address.sun_path)
-    return Error{Code::InvalidArgument, "PASST_NOT_THERE", "the socket's name is too long"};
-  name.copy(address.sun_path, sizeof address.sun_path - 1);
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-    return Error{Code::Unavailable, "PASST_NOT_THERE", "passt does not answer on '" + name + "'"};
-  return adopt(std::move(fd));
+  auto fd = connect_unix(socket, SocketWaits::No);
+  if (!fd.ok())
+    return Error{Code::Unavailable, "PASST_NOT_THERE", "passt: " + fd.error().message()};
+  return adopt(std::move(fd).value());
 }
 
 Result<std::unique_ptr<PasstBackend>> PasstBackend::adopt(Fd socket) {

@@ -5,13 +5,12 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/subprocess.h"
+#include "base/unix_socket.h"
 #include "hypervisor_core/accel/kvm/kvm.h"
 #include "hypervisor_core/control/client.h"
 #include "hypervisor_core/sandbox/sandbox.h"
@@ -35,19 +34,10 @@ Result<Fd> claim(const fs::path& run_dir) {
 }
 
 Result<Fd> listen_at(const fs::path& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::string text = path.string();
-  if (text.size() >= sizeof address.sun_path)
-    return Error{Code::InvalidArgument, "SOCKET_PATH", "socket path '" + text + "' is too long"};
-  text.copy(address.sun_path, text.size());
   TRY(remove_file(path));
-  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket) return errno_error("socket");
   const mode_t before = umask(0177);
-  const int bound = bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  auto socket = listen_unix(path, 8);
   umask(before);
-  if (bound != 0 || listen(socket.get(), 8) != 0) return errno_error("listening at " + text);
   return socket;
 }
 

@@ -5,14 +5,13 @@
 #include <thread>
 
 #include <catch2/catch.hpp>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include "agent/driver/libvirt/driver.h"
 #include "agent/driver/sim/driver.h"
 #include "base/file.h"
 #include "base/sim_loop.h"
 #include "base/subprocess.h"
+#include "base/unix_socket.h"
 #include "base/uuid.h"
 #include "tests/support/guest_files.h"
 #include "tests/support/libvirtd.h"
@@ -116,14 +115,9 @@ class LibvirtQemuBed final : private Libvirtd, public LibvirtBed {
 }  // namespace
 
 Fd connect_to(const std::string& socket_path) {
-  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  REQUIRE(socket_path.size() < sizeof address.sun_path);
-  socket_path.copy(address.sun_path, socket_path.size());
-  REQUIRE(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) ==
-          0);
-  return socket;
+  auto socket = connect_unix(socket_path, SocketWaits::Yes);
+  REQUIRE(socket.ok());
+  return std::move(socket).value();
 }
 
 bool contains(const std::string& file, std::string_view text, int times) {

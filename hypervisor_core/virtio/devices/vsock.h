@@ -36,7 +36,7 @@ class VsockHost {
 /// Sockets named by a path. Removes its own socket at the end.
 class VsockUnixHost final : public VsockHost {
  public:
-  /// Listens on `prefix`. Errors of system calls; InvalidArgument/VSOCK_PATH when it is too long.
+  /// Listens on `prefix`. Errors of system calls; InvalidArgument/SOCKET_PATH when it is too long.
   static Result<std::unique_ptr<VsockUnixHost>> listen(const std::filesystem::path& prefix);
   ~VsockUnixHost() override;
   Result<Fd> connect(std::uint32_t port) override;

@@ -4,8 +4,8 @@
 #include <catch2/catch.hpp>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
+#include "base/unix_socket.h"
 #include "tests/hypervisor_core/virtio/device_bench.h"
 #include "tests/support/temp_dir.h"
 
@@ -17,21 +17,6 @@ using namespace reeve::core::virtio::test;
 namespace {
 
 constexpr std::uint64_t kCid = 42;
-
-Fd unix_socket(const std::filesystem::path& path, bool listen) {
-  Fd socket(::socket(AF_UNIX, SOCK_STREAM, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  path.native().copy(address.sun_path, sizeof address.sun_path - 1);
-  const auto* raw = reinterpret_cast<const sockaddr*>(&address);
-  if (listen) {
-    REQUIRE(::bind(socket.get(), raw, sizeof address) == 0);
-    REQUIRE(::listen(socket.get(), 300) == 0);
-  } else {
-    REQUIRE(::connect(socket.get(), raw, sizeof address) == 0);
-  }
-  return socket;
-}
 
 std::string take(const Fd& socket) {
   char buffer[4096];
@@ -104,7 +89,7 @@ struct Machine {
 
 TEST_CASE("a guest connects to a host port and talks both ways until both end", "[virtio]") {
   Machine machine;
-  const auto listener = unix_socket(machine.dir / "vsock_1024", true);
+  const auto listener = listen_unix(machine.dir / "vsock_1024", 300).value();
   machine.say(Machine::to_host(7, 1024, kVsockRequest));
   const auto response = machine.heard().header;
   CHECK(response.operation == kVsockResponse);
@@ -139,7 +124,7 @@ TEST_CASE("a guest connects to a host port and talks both ways until both end", 
 
 TEST_CASE("a program on the host connects to a port of the guest", "[virtio]") {
   Machine machine;
-  const auto program = unix_socket(machine.dir / "vsock", false);
+  const auto program = connect_unix(machine.dir / "vsock", SocketWaits::Yes).value();
   give(program, "CONN");
   machine.run();
   give(program, "ECT 22\nSSH-2.0");
@@ -162,13 +147,13 @@ TEST_CASE("a program that does not speak the greeting is hung up on", "[virtio]"
   Machine machine;
   for (const std::string line :
        {"GET / HTTP/1.0\n", "CONNECT x\n", "CONNECT 99999999999\n", "CONNECT \n"}) {
-    const auto program = unix_socket(machine.dir / "vsock", false);
+    const auto program = connect_unix(machine.dir / "vsock", SocketWaits::Yes).value();
     give(program, line);
     machine.run();
     CHECK(take(program).substr(0, 2) != "OK");
     CHECK(machine.device->connections() == 0);
   }
-  const auto endless = unix_socket(machine.dir / "vsock", false);
+  const auto endless = connect_unix(machine.dir / "vsock", SocketWaits::Yes).value();
   give(endless, std::string(1000, 'A'));
   machine.run();
   CHECK(machine.device->connections() == 0);
@@ -186,7 +171,7 @@ TEST_CASE("a port that nobody listens on is refused", "[virtio]") {
 
 TEST_CASE("the guest's credit holds data back", "[virtio]") {
   Machine machine;
-  const auto listener = unix_socket(machine.dir / "vsock_1", true);
+  const auto listener = listen_unix(machine.dir / "vsock_1", 300).value();
   auto request = Machine::to_host(7, 1, kVsockRequest);
   request.buffer_size = 5;
   machine.say(request);
@@ -205,7 +190,7 @@ TEST_CASE("the guest's credit holds data back", "[virtio]") {
 
 TEST_CASE("a guest that sends beyond its credit is cut off, memory stays bounded", "[virtio]") {
   Machine machine;
-  const auto listener = unix_socket(machine.dir / "vsock_1", true);
+  const auto listener = listen_unix(machine.dir / "vsock_1", 300).value();
   machine.say(Machine::to_host(7, 1, kVsockRequest));
   machine.heard();
   std::uint16_t last = 0;
@@ -220,7 +205,7 @@ TEST_CASE("a guest that sends beyond its credit is cut off, memory stays bounded
 
 TEST_CASE("connections are limited", "[virtio]") {
   Machine machine;
-  const auto listener = unix_socket(machine.dir / "vsock_1", true);
+  const auto listener = listen_unix(machine.dir / "vsock_1", 300).value();
   for (std::uint32_t port = 0; port < Vsock::kMaxConnections + 10; ++port)
     machine.say(Machine::to_host(port, 1, kVsockRequest));
   CHECK(machine.device->connections() == Vsock::kMaxConnections);
