@@ -11,8 +11,10 @@ namespace reeve {
 
 ThreadLoop::ThreadLoop(std::string name) : name_(std::move(name)) {
   REEVE_CHECK(name_.size() <= 15);
-  thread_ = std::thread([this] { run(); });
-  pthread_setname_np(thread_.native_handle(), name_.c_str());
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), name_.c_str());
+    run();
+  });
 }
 
 ThreadLoop::~ThreadLoop() {

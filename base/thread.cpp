@@ -9,8 +9,10 @@ namespace reeve {
 WorkerPool::WorkerPool(std::string name, std::size_t threads) {
   REEVE_CHECK(name.size() <= 12 && threads > 0);
   for (std::size_t i = 0; i < threads; ++i) {
-    threads_.emplace_back([this] { serve(); });
-    pthread_setname_np(threads_.back().native_handle(), (name + "-" + std::to_string(i)).c_str());
+    threads_.emplace_back([this, name = name + "-" + std::to_string(i)] {
+      pthread_setname_np(pthread_self(), name.c_str());
+      serve();
+    });
   }
 }
 

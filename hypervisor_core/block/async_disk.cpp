@@ -39,8 +39,11 @@ class InlineDisk final : public AsyncDisk {
 
 class ThreadedDisk final : public AsyncDisk {
  public:
-  ThreadedDisk(Disk& disk, Fd event, std::size_t threads)
-      : disk_(disk), event_(std::move(event)), pool_("disk", threads) {}
+  ThreadedDisk(Disk& disk, Fd event, std::size_t threads, std::function<Status()> prepare)
+      : disk_(disk),
+        event_(std::move(event)),
+        prepare_(std::move(prepare)),
+        pool_("disk", threads) {}
   ~ThreadedDisk() override { settle(); }
   std::string_view kind() const override { return "threads"; }
 
@@ -50,7 +53,8 @@ class ThreadedDisk final : public AsyncDisk {
       ++running_;
     }
     pool_.run([this, request = std::move(request)] {
-      finish(request.tag, run_disk_request(disk_, request));
+      finish(request.tag,
+             prepare_thread() ? run_disk_request(disk_, request) : DiskOutcome::Failed);
     });
   }
   void kick() override {}
@@ -66,6 +70,12 @@ class ThreadedDisk final : public AsyncDisk {
   int event_fd() const override { return event_.get(); }
 
  private:
+  /// Once on each thread, before its first request.
+  bool prepare_thread() const {
+    thread_local bool prepared = false;
+    if (!prepared) prepared = !prepare_ || prepare_().ok();
+    return prepared;
+  }
   void finish(std::uint64_t tag, DiskOutcome outcome) {
     Lock lock(mutex_);
     done_.push_back({tag, outcome});
@@ -78,6 +88,7 @@ class ThreadedDisk final : public AsyncDisk {
 
   Disk& disk_;
   Fd event_;
+  const std::function<Status()> prepare_;
   Mutex mutex_;
   CondVar idle_;
   std::size_t running_ REEVE_GUARDED_BY(mutex_) = 0;
@@ -106,18 +117,20 @@ std::unique_ptr<AsyncDisk> make_inline_disk(Disk& disk) {
   return std::make_unique<InlineDisk>(disk);
 }
 
-Result<std::unique_ptr<AsyncDisk>> make_threaded_disk(Disk& disk, std::size_t threads) {
+Result<std::unique_ptr<AsyncDisk>> make_threaded_disk(Disk& disk, std::size_t threads,
+                                                      std::function<Status()> prepare_thread) {
   Fd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!event) return errno_error("making an eventfd");
   return std::unique_ptr<AsyncDisk>(
-      std::make_unique<ThreadedDisk>(disk, std::move(event), threads));
+      std::make_unique<ThreadedDisk>(disk, std::move(event), threads, std::move(prepare_thread)));
 }
 
-Result<std::unique_ptr<AsyncDisk>> make_async_disk(Disk& disk, unsigned depth) {
+Result<std::unique_ptr<AsyncDisk>> make_async_disk(Disk& disk, unsigned depth,
+                                                   std::function<Status()> prepare_thread) {
   constexpr std::size_t kThreads = 2;
   auto uring = make_uring_disk(disk, depth);
   if (uring.ok()) return uring;
-  return make_threaded_disk(disk, kThreads);
+  return make_threaded_disk(disk, kThreads, std::move(prepare_thread));
 }
 
 }  // namespace reeve::core

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -51,11 +52,14 @@ DiskOutcome run_disk_request(Disk& disk, const DiskRequest& request);
 
 /// `disk` outlives the result in all of these. At most `depth` requests are in flight at a time.
 std::unique_ptr<AsyncDisk> make_inline_disk(Disk& disk);
-/// Errors of eventfd.
-Result<std::unique_ptr<AsyncDisk>> make_threaded_disk(Disk& disk, std::size_t threads);
+/// `prepare_thread` runs first on each of its threads; where it fails, requests do. Errors of
+/// eventfd.
+Result<std::unique_ptr<AsyncDisk>> make_threaded_disk(Disk& disk, std::size_t threads,
+                                                      std::function<Status()> prepare_thread = {});
 /// Unimplemented/NO_IO_URING when the kernel or a filter denies it, or the disk is no plain file.
 Result<std::unique_ptr<AsyncDisk>> make_uring_disk(Disk& disk, unsigned depth);
 /// io_uring where it works, else threads.
-Result<std::unique_ptr<AsyncDisk>> make_async_disk(Disk& disk, unsigned depth);
+Result<std::unique_ptr<AsyncDisk>> make_async_disk(Disk& disk, unsigned depth,
+                                                   std::function<Status()> prepare_thread = {});
 
 }  // namespace reeve::core

@@ -80,11 +80,11 @@ Result<std::unique_ptr<Board>> Board::create(const v1::MachineConfig& config,
   board->cpuid_ = TRY(world.accelerator.supported_cpuid());
   TRY(board->make_memory());
   TRY(board->make_chipset());
-  board->peripherals_ =
-      TRY(Peripherals::create(config, {.memory = *board->memory_,
-                                       .partition = *board->partition_,
-                                       .root = board->pci_,
-                                       .prepare_thread = world.prepare_device_thread}));
+  board->peripherals_ = TRY(Peripherals::create(config, {.memory = *board->memory_,
+                                                         .partition = *board->partition_,
+                                                         .root = board->pci_,
+                                                         .prepare_thread = world.prepare_thread,
+                                                         .open_network = world.open_network}));
   SystemRandom::instance().fill(board->generation_id_);
   return board;
 }

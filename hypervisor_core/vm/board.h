@@ -30,8 +30,8 @@ struct BoardWorld {
   MachineEvents& events;
   ByteSink& console;
   const Clock& clock;
-  /// Runs first on every device thread.
-  std::function<Status()> prepare_device_thread{};
+  PrepareThread prepare_thread{};  ///< see VmOptions
+  OpenNetwork open_network{};      ///< see VmOptions
 };
 
 class Board final : public accel::ExitHandler {

@@ -36,14 +36,14 @@ std::array<std::uint8_t, 6> mac_of(const std::string& text) {
   return mac;
 }
 
-Result<std::unique_ptr<NetBackend>> open_backend(const v1::NicConfig& config) {
+}  // namespace
+
+Result<std::unique_ptr<NetBackend>> open_network_backend(const v1::NicConfig& config) {
   if (config.tap_name().empty())
     return std::unique_ptr<NetBackend>(TRY(PasstBackend::connect(config.passt_socket())));
   const auto pairs = static_cast<std::uint16_t>(std::max(config.queue_pairs(), 1u));
   return std::unique_ptr<NetBackend>(TRY(TapBackend::open(config.tap_name(), pairs)));
 }
-
-}  // namespace
 
 /// A device in its slot. The transport goes first: its workers use the device.
 struct Peripherals::Unit {
@@ -131,23 +131,26 @@ Status Peripherals::add_disk(const v1::DiskConfig& config, std::uint32_t vcpus) 
       *unit->disk, {.serial = config.serial(),
                     .queues = static_cast<std::uint16_t>(queues),
                     .limit = {.bytes_per_second = config.limit_bytes_per_second(),
-                              .operations_per_second = config.limit_requests_per_second()}}));
-  return plug(std::move(unit));
+                              .operations_per_second = config.limit_requests_per_second()},
+                    .prepare_thread = prepare_as(ThreadRole::Disk)}));
+  return plug(std::move(unit), ThreadRole::Disk);
 }
 
 Status Peripherals::add_nic(const v1::NicConfig& config) {
   auto unit = std::make_unique<NicUnit>();
   unit->id = config.id();
-  unit->backend = TRY(open_backend(config));
+  unit->backend =
+      TRY(world_.open_network ? world_.open_network(config) : open_network_backend(config));
   unit->device = TRY(virtio::Net::create(*unit->backend, {.mac = mac_of(config.mac())}));
-  return plug(std::move(unit));
+  return plug(std::move(unit), ThreadRole::Network);
 }
 
 Status Peripherals::add_simple(std::unique_ptr<virtio::Device> device) {
   auto unit = std::make_unique<Unit>();
   unit->id = std::string(device->name());
   unit->device = std::move(device);
-  return plug(std::move(unit));
+  const bool sockets = unit->device->traits().device_id == virtio::kVsockDevice;
+  return plug(std::move(unit), sockets ? ThreadRole::Socket : ThreadRole::Device);
 }
 
 Status Peripherals::add_agent_channel() {
@@ -180,10 +183,21 @@ bool Peripherals::send_to_agent(std::string_view line) {
   return console_->send(0, std::as_bytes(std::span(text))) == text.size();
 }
 
-Status Peripherals::plug(std::unique_ptr<Unit> unit) {
+std::function<Status()> Peripherals::prepare_as(ThreadRole role) const {
+  if (!world_.prepare_thread) return {};
+  return [prepare = world_.prepare_thread, role] { return prepare(role); };
+}
+
+Status Peripherals::prepare_control() {
+  Status outcome;
+  on_control([&] { outcome = world_.prepare_thread(ThreadRole::Control); });
+  return outcome;
+}
+
+Status Peripherals::plug(std::unique_ptr<Unit> unit, ThreadRole role) {
   unit->transport = TRY(virtio::TransportPci::create(
       *unit->device, {world_.memory, world_.partition, control_},
-      {.name = unit->id.substr(0, 12), .prepare_thread = world_.prepare_thread}));
+      {.name = unit->id.substr(0, 12), .prepare_thread = prepare_as(role)}));
   TRY(world_.root.add(*unit->transport));
   units_.push_back(std::move(unit));
   return {};

@@ -11,7 +11,9 @@
 
 #include "base/loop.h"
 #include "base/status.h"
+#include "hypervisor_core/net/backend.h"
 #include "hypervisor_core/pci/root.h"
+#include "hypervisor_core/sandbox/role.h"
 #include "hypervisor_core/virtio/devices/balloon.h"
 #include "hypervisor_core/virtio/devices/console.h"
 #include "hypervisor_core/virtio/devices/vsock.h"
@@ -22,13 +24,17 @@
 
 namespace reeve::core {
 
+using OpenNetwork = std::function<Result<std::unique_ptr<NetBackend>>(const v1::NicConfig&)>;
+/// The tap device or passt of the configuration.
+Result<std::unique_ptr<NetBackend>> open_network_backend(const v1::NicConfig& config);
+
 /// What the devices are connected to; all outlive them.
 struct PeripheralsWorld {
   GuestMemory& memory;
   accel::Partition& partition;
   pci::Root& root;
-  /// Runs first on every device thread.
-  std::function<Status()> prepare_thread{};
+  PrepareThread prepare_thread{};  ///< runs first on every device thread
+  OpenNetwork open_network{};      ///< empty: open_network_backend()
 };
 
 class Peripherals {
@@ -46,6 +52,8 @@ class Peripherals {
   void halt();
   /// Goes on after halt().
   Status go();
+  /// Runs the world's prepare_thread on the control thread.
+  Status prepare_control();
   /// Devices and transports as after power-on. Only while halted.
   void reset();
 
@@ -77,7 +85,8 @@ class Peripherals {
   Status add_simple(std::unique_ptr<virtio::Device> device);
   Status add_agent_channel();
   Status add_vsock(const v1::MachineConfig& config);
-  Status plug(std::unique_ptr<Unit> unit);
+  Status plug(std::unique_ptr<Unit> unit, ThreadRole role);
+  std::function<Status()> prepare_as(ThreadRole role) const;
   void on_control(const std::function<void()>& task);
 
   const PeripheralsWorld world_;

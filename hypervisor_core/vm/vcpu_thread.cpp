@@ -10,8 +10,10 @@ namespace reeve::core {
 
 VcpuThread::VcpuThread(std::unique_ptr<accel::Vcpu> vcpu, accel::ExitHandler& handler, Hooks hooks)
     : vcpu_(std::move(vcpu)), handler_(handler), hooks_(std::move(hooks)) {
-  thread_ = std::thread([this] { work(); });
-  pthread_setname_np(thread_.native_handle(), ("vcpu-" + std::to_string(vcpu_->id())).c_str());
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), ("vcpu-" + std::to_string(vcpu_->id())).c_str());
+    work();
+  });
   clockid_t clock = 0;
   if (pthread_getcpuclockid(thread_.native_handle(), &clock) == 0) clock_id_ = clock;
 }
@@ -66,7 +68,7 @@ void VcpuThread::work() {
   while (wait_for_work()) {
     // Late, so that the process can give up its rights between making and starting the machine.
     if (!prepared) {
-      if (!hooks_.prepare().ok()) {
+      if (!hooks_.prepare(ThreadRole::Vcpu).ok()) {
         request_park();
         hooks_.on_exit(vcpu_->id(), {.kind = accel::ExitKind::InternalError});
         continue;

@@ -9,6 +9,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "hypervisor_core/accel/accelerator.h"
+#include "hypervisor_core/sandbox/role.h"
 
 namespace reeve::core {
 
@@ -19,7 +20,7 @@ class VcpuThread {
     /// An exit that the vCPU cannot go on from; called on its thread, which parks afterwards.
     std::function<void(std::uint32_t vcpu, const accel::Exit& exit)> on_exit{};
     /// Runs on the thread before its first guest code: seccomp filter. An error counts as an exit.
-    std::function<Status()> prepare{};
+    PrepareThread prepare{};
   };
 
   /// `handler` outlives the thread.

@@ -1,6 +1,7 @@
 #include "hypervisor_core/vm/vm.h"
 
 #include <chrono>
+#include <future>
 
 #include <pthread.h>
 
@@ -81,7 +82,8 @@ Status Vm::build(Start start) {
                                        .events = *this,
                                        .console = console_,
                                        .clock = clock_,
-                                       .prepare_device_thread = options_.prepare_device_thread}));
+                                       .prepare_thread = options_.prepare_thread,
+                                       .open_network = options_.open_network}));
   for (std::uint32_t id = 0; id < config_.vcpus(); ++id) {
     auto vcpu = TRY(board_->make_vcpu(id));
     power_on_.push_back(TRY(vcpu->state()));
@@ -89,12 +91,14 @@ Status Vm::build(Start start) {
         std::move(vcpu), *board_,
         VcpuThread::Hooks{.on_exit = [this](std::uint32_t at,
                                             const accel::Exit& exit) { vcpu_stopped(at, exit); },
-                          .prepare = options_.prepare_vcpu_thread}));
+                          .prepare = options_.prepare_thread}));
   }
   power_on_interrupts_ = TRY(board_->partition().interrupt_state());
   if (start == Start::Boot) TRY(boot());
-  event_thread_ = std::thread([this] { serve_events(); });
-  pthread_setname_np(event_thread_.native_handle(), "vm-events");
+  event_thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "vm-events");
+    serve_events();
+  });
   return {};
 }
 
@@ -184,7 +188,17 @@ void Vm::halt() {
   board_->peripherals().halt();
 }
 
+/// Those that were made with the machine; vCPUs and workers look after themselves.
+Status Vm::prepare_threads() {
+  if (prepared_ || !options_.prepare_thread) return {};
+  TRY(board_->peripherals().prepare_control());
+  TRY(on_event_thread([this] { return options_.prepare_thread(ThreadRole::Events); }));
+  prepared_ = true;
+  return {};
+}
+
 Status Vm::go() {
+  TRY(prepare_threads());
   TRY(board_->peripherals().go());
   state_ = State::Running;
   for (auto& vcpu : vcpus_) vcpu->run();
@@ -227,9 +241,16 @@ void Vm::post(Occurrence occurrence) {
   {
     Lock lock(events_mutex_);
     if (events_.size() >= kMaxWaitingEvents) return;  // a guest that floods has been heard already
-    events_.push_back(occurrence);
+    events_.push_back(std::move(occurrence));
   }
   events_changed_.notify_all();
+}
+
+/// For work that does not take verbs_, which the caller has.
+Status Vm::on_event_thread(const std::function<Status()>& work) {
+  std::promise<Status> done;
+  post({.task = [&] { done.set_value(work()); }});
+  return done.get_future().get();
 }
 
 void Vm::serve_events() {
@@ -239,8 +260,12 @@ void Vm::serve_events() {
       Lock lock(events_mutex_);
       while (events_.empty() && !quitting_) events_changed_.wait(lock);
       if (quitting_) return;
-      next = events_.front();
+      next = std::move(events_.front());
       events_.pop_front();
+    }
+    if (next.task) {
+      next.task();
+      continue;
     }
     {
       Lock lock(verbs_);

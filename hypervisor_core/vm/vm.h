@@ -26,6 +26,7 @@
 #include "base/status.h"
 #include "hypervisor_core/accel/accelerator.h"
 #include "hypervisor_core/bus/machine_events.h"
+#include "hypervisor_core/sandbox/role.h"
 #include "hypervisor_core/vm/board.h"
 #include "hypervisor_core/vm/console_ring.h"
 #include "hypervisor_core/vm/saved_stream.h"
@@ -38,10 +39,11 @@ namespace reeve::core {
 struct VmOptions {
   /// Told after every change of state, on some thread of the machine; must not call verbs.
   std::function<void()> on_change{};
-  /// Runs first on every vCPU thread.
-  std::function<Status()> prepare_vcpu_thread{};
-  /// Runs first on every device thread.
-  std::function<Status()> prepare_device_thread{};
+  /// Runs first on every thread of the machine, when start() or resume() is called for the first
+  /// time. An error there fails that call or ends the machine.
+  PrepareThread prepare_thread{};
+  /// Opens a network card's backend; empty: from its configuration.
+  OpenNetwork open_network{};
 };
 
 class Vm final : private MachineEvents {
@@ -96,6 +98,7 @@ class Vm final : private MachineEvents {
     std::uint32_t value = 0;
     std::uint32_t vcpu = 0;
     accel::Exit exit{};
+    std::function<void()> task{};  ///< set: this and nothing else
   };
 
   Vm(v1::MachineConfig config, accel::Accelerator& accelerator, VmOptions options,
@@ -111,6 +114,8 @@ class Vm final : private MachineEvents {
   void act_on_event(MachineEvent event, std::uint32_t value) REEVE_REQUIRES(verbs_);
   void halt() REEVE_REQUIRES(verbs_);
   Status go() REEVE_REQUIRES(verbs_);
+  Status prepare_threads() REEVE_REQUIRES(verbs_);
+  Status on_event_thread(const std::function<Status()>& work);
   Status restart() REEVE_REQUIRES(verbs_);
   void end(v1::ExitReport report) REEVE_REQUIRES(verbs_);
   Status require_alive() const;
@@ -144,6 +149,7 @@ class Vm final : private MachineEvents {
   CondVar events_changed_;
   std::deque<Occurrence> events_ REEVE_GUARDED_BY(events_mutex_);
   bool quitting_ REEVE_GUARDED_BY(events_mutex_) = false;
+  bool prepared_ = false;  ///< the threads that exist before the machine runs
   std::thread event_thread_;
 };
 

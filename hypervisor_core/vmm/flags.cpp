@@ -130,11 +130,14 @@ const std::map<std::string_view, Setter>& setters() {
 }  // namespace
 
 const char* const kUsage =
-    "usage: reeve-vmm --run-dir DIR [--jail-uid N --jail-gid N]\n"
+    "usage: reeve-vmm --run-dir DIR [JAIL]\n"
     "       reeve-vmm --kernel FILE [--initrd FILE] [--append TEXT] [--memory MIB] [--vcpus N]\n"
     "                 [--disk FILE[,raw|qcow2][,ro]]... [--tap NAME]... [--passt SOCKET]...\n"
     "                 [--rng] [--balloon] [--guest-agent] [--vsock CID] [--vsock-path PREFIX]\n"
-    "                 [--serial-number TEXT] [--debug-exit] [--no-reboot] [--huge]\n";
+    "                 [--serial-number TEXT] [--debug-exit] [--no-reboot] [--huge] [JAIL]\n"
+    "JAIL:  [--jail-uid N --jail-gid N] what a process of root becomes, else made from the "
+    "machine's\n"
+    "       UUID; [--no-jail] keeps all rights: for finding faults, never for guests of others\n";
 
 Result<Flags> parse_flags(std::span<const char* const> arguments) {
   Flags flags;
@@ -151,6 +154,8 @@ Result<Flags> parse_flags(std::span<const char* const> arguments) {
       flags.machine.set_balloon(true);
     else if (flag == "--guest-agent")
       flags.machine.set_guest_agent(true);
+    else if (flag == "--no-jail")
+      flags.jailed = false;
     else if (flag == "--debug-exit")
       flags.machine.set_debug_exit(true);
     else if (flag == "--no-reboot")

@@ -14,8 +14,9 @@ struct Flags {
   /// Set: the agent's mode. Empty: `machine` runs in the foreground.
   std::string run_dir{};
   v1::MachineConfig machine{};
-  /// Not 0: what the process becomes before guest code runs (agent's mode).
+  /// What a process of root becomes before guest code runs; 0: a user made from the machine's UUID.
   std::uint32_t jail_uid = 0, jail_gid = 0;
+  bool jailed = true;
   bool help = false;
 };
 

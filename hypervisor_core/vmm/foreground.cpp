@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdio>
+#include <filesystem>
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -41,16 +42,43 @@ bool take_input(Vm& vm) {
   return got > 0;
 }
 
+/// Names files as they are called from anywhere, and vsock sockets as they are from `root`.
+Status settle_paths(v1::MachineConfig& config, std::string& root) {
+  const auto settle = [](std::string* path) { *path = std::filesystem::absolute(*path); };
+  settle(config.mutable_kernel_path());
+  if (!config.initrd_path().empty()) settle(config.mutable_initrd_path());
+  for (auto& disk : *config.mutable_disks())
+    for (auto& layer : *disk.mutable_layers()) settle(layer.mutable_path());
+  for (auto& nic : *config.mutable_nics())
+    if (!nic.passt_socket().empty()) settle(nic.mutable_passt_socket());
+  if (config.vsock_path().empty()) return {};
+  settle(config.mutable_vsock_path());
+  root = std::filesystem::path(config.vsock_path()).parent_path();
+  if (chdir(root.c_str()) != 0) return errno_error("entering " + root);
+  config.set_vsock_path(TRY(path_in_cell(config.vsock_path(), root)));
+  return {};
+}
+
 }  // namespace
 
-Result<int> run_in_foreground(const v1::MachineConfig& config) {
+Result<int> run_in_foreground(v1::MachineConfig config, const CellOptions& cell) {
+  std::string root;
+  TRY(settle_paths(config, root));
+  auto network = TRY(HostNetwork::open(config));
+  auto jail = TRY(enter_cell(cell, config, {.root = root}, {}));
   auto device = TRY(accel::open_kvm_device());
   auto kvm = TRY(accel::make_kvm(std::move(device)));
   const Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake) return errno_error("eventfd");
   const auto ring = [fd = wake.get()] { (void)eventfd_write(fd, 1); };
-  auto vm = TRY(Vm::create(config, *kvm, {.on_change = ring}));
+  VmOptions options{.on_change = ring, .open_network = network.opener()};
+  if (jail) options.prepare_thread = sandbox::narrow_thread;
+  auto vm = TRY(Vm::create(config, *kvm, options));
   vm->console().set_listener(ring);
+  if (jail) {
+    TRY(jail->close());
+    std::fprintf(stderr, "reeve-vmm: jail: %s\n", jail->report().text().c_str());
+  }
   TRY(vm->start());
 
   std::uint64_t offset = 0;

@@ -26,13 +26,14 @@ int main(int count, char** arguments) {
     std::fputs(vmm::kUsage, stderr);
     return flags.ok() && flags.value().help ? 0 : 2;
   }
-  if (const auto& given = flags.value(); !given.run_dir.empty()) {
-    const auto outcome = vmm::run_resident(
-        {.run_dir = given.run_dir, .jail_uid = given.jail_uid, .jail_gid = given.jail_gid});
+  const vmm::CellOptions cell{
+      .jailed = flags.value().jailed, .uid = flags.value().jail_uid, .gid = flags.value().jail_gid};
+  if (const auto& run_dir = flags.value().run_dir; !run_dir.empty()) {
+    const auto outcome = vmm::run_resident({.run_dir = run_dir, .cell = cell});
     if (!outcome.ok()) return fail(outcome.error());
     return 0;
   }
-  const auto code = vmm::run_in_foreground(flags.value().machine);
+  const auto code = vmm::run_in_foreground(flags.value().machine, cell);
   if (code.ok()) return code.value();
   return fail(code.error());
 }

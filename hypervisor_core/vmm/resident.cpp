@@ -1,11 +1,14 @@
 #include "hypervisor_core/vmm/resident.h"
 
+#include <cstdio>
 #include <filesystem>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -13,7 +16,6 @@
 #include "base/unix_socket.h"
 #include "hypervisor_core/accel/kvm/kvm.h"
 #include "hypervisor_core/control/client.h"
-#include "hypervisor_core/sandbox/sandbox.h"
 #include "hypervisor_core/vmm/server.h"
 
 namespace reeve::core::vmm {
@@ -26,11 +28,14 @@ Result<Fd> claim(const fs::path& run_dir) {
   auto file = TRY(open_file(run_dir / control::kPidFile, O_RDWR | O_CREAT, 0600));
   if (flock(file.get(), LOCK_EX | LOCK_NB) != 0)
     return Error{Code::FailedPrecondition, "VMM_RUNS", "another reeve-vmm has " + run_dir.string()};
-  const auto ticks = TRY(process_start_ticks(getpid()));
-  const std::string text = std::to_string(getpid()) + " " + std::to_string(ticks) + "\n";
-  if (ftruncate(file.get(), 0) != 0) return errno_error("ftruncate");
-  TRY(write_at(file.get(), 0, std::as_bytes(std::span(text))));
   return file;
+}
+
+Status write_pid(int file, pid_t pid) {
+  const auto ticks = TRY(process_start_ticks(pid));
+  const std::string text = std::to_string(pid) + " " + std::to_string(ticks) + "\n";
+  if (ftruncate(file, 0) != 0) return errno_error("ftruncate");
+  return write_at(file, 0, std::as_bytes(std::span(text)));
 }
 
 Result<Fd> listen_at(const fs::path& path) {
@@ -61,41 +66,74 @@ Result<std::unique_ptr<Vm>> make_machine(const fs::path& run_dir, const v1::Mach
                      [&](v1::MachineConfig& from_stream) { from_stream = config; });
 }
 
-Status leave_report(const fs::path& run_dir, Vm& vm) {
+Status leave_report(const fs::path& folder, Vm& vm) {
   const auto end = vm.console().end_offset();
   const auto tail = vm.console().read(end > (64 << 10) ? end - (64 << 10) : 0, 64 << 10);
-  TRY(write_file_durably(run_dir / control::kConsoleTail, tail.bytes));
-  return write_file_durably(run_dir / control::kExitFile,
+  TRY(write_file_durably(folder / control::kConsoleTail, tail.bytes));
+  return write_file_durably(folder / control::kExitFile,
                             vm.exit().value_or(v1::ExitReport{}).SerializeAsString());
+}
+
+/// The process could not say so itself.
+void report_crash(int folder, int status) {
+  if (!WIFSIGNALED(status)) return;
+  const int signal = WTERMSIG(status);
+  v1::ExitReport report;
+  report.set_kind(signal == SIGKILL ? v1::ExitReport::KIND_KILLED : v1::ExitReport::KIND_CRASHED);
+  report.set_code(static_cast<std::uint64_t>(signal));
+  report.set_message("the process of the machine was ended by signal " + std::to_string(signal) +
+                     (signal == SIGKILL ? " (kill, or the host was out of memory)" : ""));
+  const Fd file(openat(folder, control::kExitFile,
+                       O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  const auto bytes = report.SerializeAsString();
+  if (file) (void)write_all(file.get(), std::as_bytes(std::span(bytes)));
 }
 
 }  // namespace
 
 Status run_resident(const Residence& residence) {
+  sandbox::close_inherited();
   const fs::path run_dir(residence.run_dir);
-  const bool jailed = residence.jail_uid != 0;
-  const Fd lock = TRY(claim(run_dir));
+  Fd lock = TRY(claim(run_dir));
   TRY(remove_file(run_dir / control::kExitFile));
-  const auto config = TRY(read_config(run_dir));
-  const Fd folder = TRY(open_file(run_dir, O_RDONLY | O_DIRECTORY));
+  auto config = TRY(read_config(run_dir));
+  if (chdir(run_dir.c_str()) != 0) return errno_error("entering " + residence.run_dir);
+  if (!config.vsock_path().empty())
+    config.set_vsock_path(TRY(path_in_cell(config.vsock_path(), run_dir.string())));
+  auto network = TRY(HostNetwork::open(config));
+  Fd outside = TRY(open_file(run_dir, O_RDONLY | O_DIRECTORY));
+  auto jail =
+      TRY(enter_cell(residence.cell, config,
+                     {.root = residence.run_dir, .folder = sandbox::JailPlan::Folder::Share},
+                     {.on_start = [&](pid_t pid) { return write_pid(lock.get(), pid); },
+                      .on_end = [&](int status) { report_crash(outside.get(), status); },
+                      .keep = {lock.get(), outside.get()}}));
+  outside.reset();  // the warden's; in here it would lead out of the root folder
   auto device = TRY(accel::open_kvm_device());
   const auto kvm = TRY(accel::make_kvm(std::move(device)));
   const Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake) return errno_error("eventfd");
   const auto ring = [fd = wake.get()] { (void)eventfd_write(fd, 1); };
-  VmOptions options{.on_change = ring};
-  if (jailed) options.prepare_vcpu_thread = sandbox::filter_vcpu_thread;
+  VmOptions options{.on_change = ring, .open_network = network.opener()};
+  if (jail) options.prepare_thread = sandbox::narrow_thread;
   const auto vm = TRY(make_machine(run_dir, config, *kvm, options));
   vm->console().set_listener(ring);
-  // The socket appears when the machine is ready: whoever can connect can also ask.
-  Server server(*vm, TRY(listen_at(run_dir / control::kControlSocket)), wake.get(), folder.get());
-  if (jailed)
-    TRY(sandbox::enter_jail(
-        {.uid = residence.jail_uid, .gid = residence.jail_gid, .root = residence.run_dir}));
+  auto listener = TRY(listen_at(run_dir / control::kControlSocket));
+  fs::path folder = run_dir;
+  sandbox::Report report;
+  if (jail) {
+    TRY(jail->close());
+    report = jail->report();
+    folder = jail->inside(residence.run_dir);
+    std::fprintf(stderr, "reeve-vmm: jail: %s\n", report.text().c_str());
+  }
+  // Opened again: a descriptor from outside would lead back there.
+  const Fd inside = TRY(open_file(folder, O_RDONLY | O_DIRECTORY));
+  Server server(*vm, std::move(listener), wake.get(), inside.get(), report);
   TRY(vm->state() == Vm::State::Created ? vm->start() : vm->resume());
   server.serve();
   vm->console().set_listener({});
-  return leave_report(jailed ? fs::path("/") : run_dir, *vm);
+  return leave_report(folder, *vm);
 }
 
 }  // namespace reeve::core::vmm

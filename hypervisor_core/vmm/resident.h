@@ -6,17 +6,19 @@
 #include <string>
 
 #include "base/status.h"
+#include "hypervisor_core/vmm/cell.h"
 
 namespace reeve::core::vmm {
 
-/// Runs the machine described in the run directory (control/client.h names the files) until it
-/// ends. Blocks. The exit report is in the run directory then. FailedPrecondition/VMM_RUNS when
-/// another process has this directory. With a `jail_uid` the process gives up its rights before
-/// guest code runs (sandbox/sandbox.h): the run directory is its root and its own then.
 struct Residence {
   std::string run_dir{};
-  std::uint32_t jail_uid = 0, jail_gid = 0;
+  CellOptions cell{};
 };
+/// Runs the machine described in the run directory (control/client.h names the files) until it
+/// ends. Blocks. The exit report is in the run directory then, also when the process crashed.
+/// FailedPrecondition/VMM_RUNS when another process has this directory. In a jail
+/// (sandbox/jail.h) the run directory is the root folder; it belongs to root, and the machine's
+/// user makes files in it: read them without following links.
 Status run_resident(const Residence& residence);
 
 }  // namespace reeve::core::vmm

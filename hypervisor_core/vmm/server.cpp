@@ -41,8 +41,8 @@ struct Server::Connection {
   }
 };
 
-Server::Server(Vm& vm, Fd listener, int wake, int run_dir)
-    : vm_(vm), listener_(std::move(listener)), wake_(wake), run_dir_(run_dir) {}
+Server::Server(Vm& vm, Fd listener, int wake, int run_dir, const sandbox::Report& jail)
+    : vm_(vm), listener_(std::move(listener)), wake_(wake), run_dir_(run_dir), jail_(jail) {}
 
 Server::~Server() = default;
 
@@ -170,8 +170,19 @@ Status Server::obey(Connection& connection, const v1::ControlRequest& request,
     default:
       return Error{Code::Unimplemented, "CONTROL_VERB", "this reeve-vmm does not know that call"};
   }
-  *reply.mutable_status() = vm_.status();
+  *reply.mutable_status() = status();
   return {};
+}
+
+v1::MachineStatus Server::status() const {
+  auto status = vm_.status();
+  for (const auto& measure : jail_.measures()) {
+    auto& out = *status.add_jail();
+    out.set_name(std::string(measure.name));
+    out.set_in_force(measure.in_force);
+    out.set_why_not(measure.why_not);
+  }
+  return status;
 }
 
 Status Server::save(const std::string& file_name) {

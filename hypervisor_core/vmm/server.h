@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/status.h"
 #include "hypervisor_core/control/frame.h"
+#include "hypervisor_core/sandbox/report.h"
 #include "hypervisor_core/vm/vm.h"
 
 namespace reeve::core::vmm {
@@ -24,8 +25,8 @@ class Server {
   static constexpr std::size_t kMaxBacklog = 256 << 10;
 
   /// `wake` is an eventfd that the machine rings on output and changes of state; `run_dir` an open
-  /// folder. All outlive the server.
-  Server(Vm& vm, Fd listener, int wake, int run_dir);
+  /// folder; `jail` is told to whoever asks for the status. All outlive the server.
+  Server(Vm& vm, Fd listener, int wake, int run_dir, const sandbox::Report& jail);
   ~Server();
 
   /// Returns when the machine has ended and callers know, or at once after stop was asked for.
@@ -45,10 +46,13 @@ class Server {
   void push_events(Connection& connection);
   bool has_more_to_tell(const Connection& connection) const;
 
+  v1::MachineStatus status() const;
+
   Vm& vm_;
   Fd listener_;
   const int wake_;
   const int run_dir_;
+  const sandbox::Report& jail_;
   std::vector<std::unique_ptr<Connection>> connections_;
   /// The guest agent answers one call at a time; this one waits.
   struct AgentCall {

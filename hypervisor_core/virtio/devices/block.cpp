@@ -296,9 +296,10 @@ Result<std::unique_ptr<Block>> Block::create(Disk& disk, const BlockOptions& opt
   std::unique_ptr<Block> block(new Block(disk, options));
   for (std::uint16_t i = 0; i < options.queues; ++i) {
     auto io = options.io == BlockOptions::Io::Auto
-                  ? TRY(make_async_disk(disk, kQueueSize))
-                  : (options.io == BlockOptions::Io::Threads ? TRY(make_threaded_disk(disk, 2))
-                                                             : make_inline_disk(disk));
+                  ? TRY(make_async_disk(disk, kQueueSize, options.prepare_thread))
+                  : (options.io == BlockOptions::Io::Threads
+                         ? TRY(make_threaded_disk(disk, 2, options.prepare_thread))
+                         : make_inline_disk(disk));
     auto timer = TRY(TimerFd::create());
     block->lanes_.push_back(std::make_unique<Lane>(*block, std::move(io), std::move(timer)));
   }

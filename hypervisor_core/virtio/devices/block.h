@@ -9,6 +9,7 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +38,8 @@ struct BlockOptions {
   std::uint16_t queues = 1;
   RateLimit limit{};
   BlockEvents* events = nullptr;  ///< outlives the device; may be null
+  /// Runs first on I/O threads other than the workers.
+  std::function<Status()> prepare_thread{};
   enum class Io : std::uint8_t { Auto, Threads, Inline } io = Io::Auto;
 };
 

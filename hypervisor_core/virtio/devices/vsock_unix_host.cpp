@@ -6,6 +6,7 @@
 namespace reeve::core::virtio {
 
 Result<std::unique_ptr<VsockUnixHost>> VsockUnixHost::listen(const std::filesystem::path& prefix) {
+  (void)::unlink(prefix.c_str());  // what a process that was killed left behind
   Fd listener = TRY(listen_unix(prefix, 16));
   return std::unique_ptr<VsockUnixHost>(new VsockUnixHost(prefix, std::move(listener)));
 }

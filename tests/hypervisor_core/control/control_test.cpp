@@ -1,10 +1,13 @@
 #include <fstream>
+#include <set>
 
 #include <catch2/catch.hpp>
+#include <signal.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/subprocess.h"
+#include "base/text.h"
 #include "hypervisor_core/control/client.h"
 #include "hypervisor_core/control/frame.h"
 #include "tests/hypervisor_core/support/payload.h"
@@ -44,6 +47,8 @@ class Resident {
     FAIL("reeve-vmm does not listen");
     std::abort();
   }
+  /// Of the machine's process, not of its warden.
+  pid_t pid() const { return std::stoi(read_file(dir_ / kPidFile).value()); }
   bool ends() { return process_->wait(10s).ok(); }
   v1::ExitReport report() const {
     v1::ExitReport report;
@@ -172,23 +177,50 @@ TEST_CASE("the exit report and the last console output stay in the run directory
   CHECK(read_file(vmm.file(kConsoleTail)).value() == "x");
 }
 
-TEST_CASE("a jailed machine has no rights left and works all the same", "[control][kvm][root]") {
+TEST_CASE("a machine is jailed unless told otherwise: no rights left, and it works all the same",
+          "[control][kvm][root]") {
   if (!core::test::kvm_or_skip()) return;
   if (geteuid() != 0) {
     WARN("skipped: needs root");
     return;
   }
   const core::test::PayloadKernel kernel(kEcho);
-  Resident vmm(kernel.config(), {"--jail-uid", "54321", "--jail-gid", "54321"});
+  auto config = kernel.config();
+  config.set_rng(true);
+  Resident vmm(config);
   auto client = vmm.connect();
   REQUIRE(client.call(request_for([](auto& r) { r.mutable_watch_console(); }), 5s).ok());
   CHECK(console(client, 2) == "hi");
-  const auto pid = read_file(vmm.file(kPidFile)).value();
-  const auto facts = read_file("/proc/" + pid.substr(0, pid.find(' ')) + "/status").value();
+  const auto process = std::filesystem::path("/proc") / std::to_string(vmm.pid());
+  const auto facts = read_file(process / "status").value();
   CHECK(facts.find("CapEff:\t0000000000000000") != std::string::npos);
+  CHECK(facts.find("CapBnd:\t0000000000000000") != std::string::npos);
   CHECK(facts.find("NoNewPrivs:\t1") != std::string::npos);
-  CHECK(facts.find("Seccomp:\t2") != std::string::npos);
-  CHECK(facts.find("Uid:\t54321\t54321\t54321\t54321") != std::string::npos);
+  CHECK(facts.find("Uid:\t0") == std::string::npos);
+  for (const char* kind : {"mnt", "net", "ipc", "uts", "pid"}) {
+    INFO(kind);
+    CHECK(std::filesystem::read_symlink(process / "ns" / kind) !=
+          std::filesystem::read_symlink(std::filesystem::path("/proc/self/ns") / kind));
+  }
+  // Every thread but the first has the filter of its role besides that of the process.
+  std::set<std::string> names;
+  for (const auto& task : std::filesystem::directory_iterator(process / "task")) {
+    const auto thread = read_file(task.path() / "status").value();
+    INFO(thread);
+    const bool first = task.path().filename() == std::to_string(vmm.pid());
+    CHECK(thread.find(first ? "Seccomp_filters:\t1\n" : "Seccomp_filters:\t2\n") !=
+          std::string::npos);
+    names.insert(std::string(trim(read_file(task.path() / "comm").value())));
+  }
+  std::erase_if(names, [](const auto& name) { return name.starts_with("kvm-"); });  // the kernel's
+  CHECK(names == std::set<std::string>{"reeve-vmm", "vcpu-0", "virtio-control", "vm-events"});
+  const auto status = client.call(request_for([](auto& r) { r.mutable_get_status(); }), 5s);
+  REQUIRE(status.ok());
+  CHECK(status.value().status().jail_size() >= 10);
+  for (const auto& measure : status.value().status().jail()) {
+    INFO(measure.name() << ": " << measure.why_not());
+    CHECK((measure.in_force() || measure.name() == "landlock"));
+  }
   REQUIRE(client.call(request_for([](auto& r) { r.mutable_pause(); }), 5s).ok());
   const auto saved =
       client.call(request_for([](auto& r) { r.mutable_save()->set_file_name("state"); }), 20s);
@@ -208,6 +240,33 @@ TEST_CASE("rubbish on the control socket closes that connection only", "[control
   REQUIRE(write(bad.fd(), "\xff\xff\xff\x7f rubbish", 12) == 12);
   CHECK(bad.next_event(5s).error().reason() == "VMM_GONE");
   CHECK(good.call(request_for([](auto& r) { r.mutable_get_status(); }), 5s).ok());
+}
+
+TEST_CASE("a process that cannot say how it ended has it said by its warden",
+          "[control][kvm][root]") {
+  if (!core::test::kvm_or_skip()) return;
+  const core::test::PayloadKernel kernel(kEcho);
+  Resident vmm(kernel.config());
+  (void)vmm.connect();
+  REQUIRE(kill(vmm.pid(), SIGKILL) == 0);
+  CHECK(vmm.ends());
+  CHECK(vmm.report().kind() == v1::ExitReport::KIND_KILLED);
+  CHECK(vmm.report().code() == SIGKILL);
+}
+
+TEST_CASE("a vsock path outside the run directory is refused by name", "[control]") {
+  if (!core::test::kvm_or_skip()) return;
+  const core::test::PayloadKernel kernel(kEcho);
+  auto config = kernel.config();
+  config.set_vsock_cid(3);
+  config.set_vsock_path("/tmp/elsewhere");
+  const reeve::test::TempDir dir;
+  std::ofstream(dir / kMachineFile, std::ios::binary) << config.SerializeAsString();
+  const auto program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "reeve-vmm";
+  const auto done = run({.argv = {program.string(), "--run-dir", dir.path().string()}});
+  REQUIRE(done.ok());
+  CHECK(done.value().exit_code == 4);
+  CHECK(done.value().errors.find("JAIL_VSOCK_PATH") != std::string::npos);
 }
 
 }  // namespace reeve::core::control

@@ -1,0 +1,293 @@
+// tests/hypervisor_core/sandbox/jail_probe.cpp - a program that wants out of its jail.
+//
+//   core_jail_probe ROOT USER SOCKET ABSTRACT [--drop]
+//
+// enters the jail with ROOT as its root folder, as USER when it is root, and tries everything below
+// on the first thread and on one thread of each role. SOCKET and ABSTRACT are listening sockets
+// outside. A line "WORKED thread: what" for each thing that should have failed and did not,
+// "FAILED" for what must work and did not. --drop gives up root first. Ends with 0 when there is
+// neither.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hypervisor_core/block/async_disk.h"
+#include "hypervisor_core/block/raw_disk.h"
+#include "hypervisor_core/sandbox/jail.h"
+
+namespace {
+
+using namespace reeve;
+using namespace reeve::core;
+
+std::string outside_socket, abstract_socket;
+int surprises = 0;
+
+struct Attempt {
+  const char* what;
+  bool (*works)();
+};
+
+bool connects(const std::string& name, bool abstract) {
+  const Fd socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+  if (!socket) return false;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  name.copy(address.sun_path + (abstract ? 1 : 0), sizeof address.sun_path - 2);
+  const auto length = static_cast<socklen_t>(
+      abstract ? offsetof(sockaddr_un, sun_path) + 1 + name.size() : sizeof address);
+  return connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) == 0;
+}
+
+bool opens(const char* path, int flags) {
+  return Fd(open(path, flags, 0600)).get() >= 0;
+}
+
+template <class... Arguments>
+bool call(long number, Arguments... arguments) {
+  return syscall(number, arguments...) >= 0;
+}
+
+/// True in the parent when there was a child.
+bool forks() {
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  if (child > 0) waitpid(child, nullptr, 0);
+  return child > 0;
+}
+
+bool runs_memory() {
+  const Fd file(memfd_create("program", 0));
+  char* const arguments[] = {nullptr};
+  if (!file) return false;
+  return fexecve(file.get(), arguments, arguments) == 0 || errno == ENOEXEC;
+}
+
+bool executes(int protection) {
+  void* page = mmap(nullptr, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return false;
+  munmap(page, 4096);
+  return true;
+}
+
+/// Must fail on every thread.
+const Attempt kNever[] = {
+    {"open /etc/passwd", [] { return opens("/etc/passwd", O_RDONLY); }},
+    {"open ../../../../etc/passwd", [] { return opens("../../../../etc/passwd", O_RDONLY); }},
+    {"open /proc/self/mem", [] { return opens("/proc/self/mem", O_RDWR); }},
+    {"open /dev/kvm", [] { return opens("/dev/kvm", O_RDWR); }},
+    {"open a descriptor's folder above",
+     [] {
+       for (int fd = 0; fd < 64; ++fd)
+         if (openat(fd, "../../../etc/passwd", O_RDONLY) >= 0) return true;
+       errno = EPERM;
+       return false;
+     }},
+    {"connect to a UNIX socket outside", [] { return connects(outside_socket, false); }},
+    {"connect to an abstract socket outside", [] { return connects(abstract_socket, true); }},
+    {"TCP socket", [] { return socket(AF_INET, SOCK_STREAM, 0) >= 0; }},
+    {"netlink socket", [] { return socket(AF_NETLINK, SOCK_RAW, 0) >= 0; }},
+    {"packet socket", [] { return socket(AF_PACKET, SOCK_RAW, 0) >= 0; }},
+    {"vsock socket", [] { return socket(AF_VSOCK, SOCK_STREAM, 0) >= 0; }},
+    {"exec /bin/true",
+     [] {
+       char* const arguments[] = {nullptr};
+       return execv("/bin/true", arguments) == 0;
+     }},
+    {"exec from memory", runs_memory},
+    {"fork", forks},
+    {"new user namespace", [] { return unshare(CLONE_NEWUSER) == 0; }},
+    {"join a namespace", [] { return call(SYS_setns, 0, 0); }},
+    {"clone3", [] { return call(SYS_clone3, nullptr, 0L); }},
+    {"ptrace", [] { return ptrace(PTRACE_ATTACH, getppid(), nullptr, nullptr) == 0; }},
+    {"read another process",
+     [] {
+       char byte = 0;
+       const iovec here{&byte, 1}, there{&byte, 1};
+       return process_vm_readv(getppid(), &here, 1, &there, 1, 0) == 1;
+     }},
+    {"signal the parent", [] { return kill(getppid(), 0) == 0; }},
+    {"signal everybody", [] { return kill(-1, 0) == 0; }},
+    {"signal a thread elsewhere", [] { return call(SYS_tgkill, 2, 2, 0); }},
+    {"pidfd", [] { return call(SYS_pidfd_open, getpid(), 0); }},
+    {"mount", [] { return mount("none", "/", "tmpfs", 0, nullptr) == 0; }},
+    {"open_tree", [] { return call(SYS_open_tree, AT_FDCWD, "/", 0); }},
+    {"umount", [] { return umount2("/", MNT_DETACH) == 0; }},
+    {"pivot_root", [] { return call(SYS_pivot_root, ".", "."); }},
+    {"chroot", [] { return chroot("/") == 0; }},
+    {"mknod", [] { return mknod("/device", S_IFCHR | 0600, 0x103) == 0; }},
+    {"mkdir", [] { return mkdir("/folder", 0700) == 0; }},
+    {"symlink", [] { return symlink("/etc/passwd", "/link") == 0; }},
+    {"hard link", [] { return link("/inside", "/other") == 0; }},
+    {"become root", [] { return setresuid(0, 0, 0) == 0; }},
+    {"change groups", [] { return setgroups(0, nullptr) == 0; }},
+    {"open by handle", [] { return call(SYS_open_by_handle_at, 0, nullptr, 0); }},
+    {"load a module", [] { return call(SYS_init_module, "", 0L, ""); }},
+    {"bpf", [] { return call(SYS_bpf, 0, nullptr, 0); }},
+    {"perf events", [] { return call(SYS_perf_event_open, nullptr, 0, -1, -1, 0); }},
+    {"keys", [] { return call(SYS_keyctl, 0, 0, 0); }},
+    {"userfaultfd", [] { return call(SYS_userfaultfd, 0); }},
+    {"a ring without limits", [] { return call(SYS_io_uring_setup, 4, nullptr); }},
+    {"kexec", [] { return call(SYS_kexec_load, 0, 0, nullptr, 0); }},
+    {"reboot", [] { return call(SYS_reboot, 0, 0, 0, nullptr); }},
+    {"set the time", [] { return call(SYS_settimeofday, nullptr, nullptr); }},
+    {"host name", [] { return sethostname("x", 1) == 0; }},
+    {"shared memory", [] { return shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600) >= 0; }},
+    {"type into the terminal", [] { return ioctl(2, TIOCSTI, "x") == 0; }},
+    {"executable memory", [] { return executes(PROT_READ | PROT_EXEC); }},
+    {"core dumps", [] { return prctl(PR_SET_DUMPABLE, 1) == 0; }},
+    {"personality", [] { return call(SYS_personality, 0); }},
+    {"raise limits",
+     [] {
+       const rlimit limit{8192, 8192};
+       return call(SYS_prlimit64, 0, 7, &limit, nullptr);
+     }},
+};
+
+/// Must fail on threads that are not the first or the filler.
+const Attempt kNoFiles[] = {
+    {"make a file", [] { return opens("/other", O_WRONLY | O_CREAT); }},
+    {"open the root folder", [] { return opens("/", O_RDONLY | O_DIRECTORY); }},
+    {"read a file inside", [] { return opens("/inside", O_RDONLY); }},
+};
+
+bool is_refusal(int error) {
+  return error == EPERM || error == EACCES || error == ENOENT || error == ENOSYS ||
+         error == ECONNREFUSED;  // nobody of that name in this network namespace
+}
+
+void note(const char* what, const char* thread, const char* attempt, int error) {
+  ++surprises;
+  std::printf("%s %s: %s (%s)\n", what, thread, attempt, std::strerror(error));
+}
+
+void try_all(const char* thread, std::span<const Attempt> attempts) {
+  for (const auto& attempt : attempts) {
+    errno = 0;
+    if (attempt.works())
+      note("WORKED", thread, attempt.what, 0);
+    else if (!is_refusal(errno))
+      note("UNCLEAR", thread, attempt.what, errno);
+  }
+}
+
+void must(bool worked, const char* thread, const char* what) {
+  if (!worked) note("FAILED", thread, what, errno);
+}
+
+void try_role(ThreadRole role, const char* name) {
+  std::thread([&] {
+    const auto narrowed = sandbox::narrow_thread(role);
+    must(narrowed.ok(), name, "narrow");
+    try_all(name, kNever);
+    if (role != ThreadRole::Fill) try_all(name, kNoFiles);
+    if (role != ThreadRole::Socket && role != ThreadRole::Control)
+      try_all(name, std::vector<Attempt>{
+                        {"UNIX socket", [] { return socket(AF_UNIX, SOCK_STREAM, 0) >= 0; }}});
+    void* memory =
+        mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    must(memory != MAP_FAILED, name, "memory");
+    must(syscall(SYS_tgkill, getpid(), gettid(), 0) == 0, name, "own signals");
+  }).join();
+}
+
+/// Reads and writes a disk that was opened before, as its worker does.
+void try_disk(AsyncDisk& disk, const char* name) {
+  std::thread([&] {
+    must(sandbox::narrow_thread(ThreadRole::Disk).ok(), name, "narrow");
+    std::vector<std::byte> bytes(8192, std::byte{7});
+    for (const auto kind : {DiskRequest::Kind::Write, DiskRequest::Kind::Read,
+                            DiskRequest::Kind::Flush, DiskRequest::Kind::Discard}) {
+      DiskRequest request{.kind = kind, .length = bytes.size()};
+      if (kind == DiskRequest::Kind::Write || kind == DiskRequest::Kind::Read)
+        request.ranges = {{bytes.data(), bytes.size()}};
+      disk.submit(request);
+      disk.kick();
+      pollfd done{disk.event_fd(), POLLIN, 0};
+      must(poll(&done, 1, 5000) == 1, name, "completion in time");
+      disk.settle();
+      std::vector<DiskCompletion> completions;
+      disk.reap(completions);
+      must(completions.size() == 1 && completions[0].outcome == DiskOutcome::Done, name,
+           "disk I/O");
+      std::uint64_t count = 0;
+      (void)!read(disk.event_fd(), &count, sizeof count);
+    }
+  }).join();
+}
+
+int fail(const Error& error) {
+  std::printf("NO JAIL %s\n", error.message().c_str());
+  return 99;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count < 5) return 2;
+  outside_socket = arguments[3];
+  abstract_socket = arguments[4];
+  const auto user = static_cast<uid_t>(std::strtoul(arguments[2], nullptr, 10));
+  if (count > 5 && (setgroups(0, nullptr) != 0 || setresgid(user, user, user) != 0 ||
+                    setresuid(user, user, user) != 0 || prctl(PR_SET_DUMPABLE, 1) != 0))
+    return 2;
+  sandbox::close_inherited();
+  const std::string root = arguments[1];
+  auto jail = sandbox::Jail::begin(
+      {.user = user, .group = user, .root = root, .folder = sandbox::JailPlan::Folder::Share}, {});
+  if (!jail.ok()) return fail(jail.error());
+  Fd bytes(memfd_create("disk", 0));
+  must(ftruncate(bytes.get(), 1 << 20) == 0, "first", "a file for the disk");
+  const auto disk = RawDisk::open(std::move(bytes), Access::ReadWrite);
+  if (!disk.ok()) return fail(disk.error());
+  const auto ring = make_uring_disk(*disk.value(), 8);
+  const auto threaded =
+      make_threaded_disk(*disk.value(), 1, [] { return sandbox::narrow_thread(ThreadRole::Disk); });
+  std::thread early([] { must(true, "early", ""); });  // threads made before are in the jail too
+  const auto closed = jail.value().close();
+  early.join();
+  if (!closed.ok()) return fail(closed.error());
+  std::printf("REPORT %s\n", jail.value().report().text().c_str());
+
+  const bool own_root = jail.value().report().holds(sandbox::kOwnRoot);
+  const auto inside = jail.value().inside(root);
+  const Fd file(open((inside + "/inside").c_str(), O_RDWR | O_CREAT | O_EXCL, 0600));
+  must(file.get() >= 0 && write(file.get(), "x", 1) == 1, "first", "make a file");
+  must(own_root, "first", "own root folder");
+  try_all("first", kNever);
+  const std::pair<ThreadRole, const char*> roles[] = {
+      {ThreadRole::Vcpu, "vcpu"},       {ThreadRole::Disk, "disk"},
+      {ThreadRole::Network, "network"}, {ThreadRole::Socket, "socket"},
+      {ThreadRole::Device, "device"},   {ThreadRole::Control, "control"},
+      {ThreadRole::Events, "events"},   {ThreadRole::Fill, "fill"}};
+  for (const auto& [role, name] : roles) try_role(role, name);
+  if (ring.ok()) try_disk(*ring.value(), "ring");
+  if (threaded.ok()) try_disk(*threaded.value(), "disk threads");
+  std::fflush(stdout);
+  return surprises == 0 ? 0 : 1;
+}
