@@ -109,14 +109,14 @@ double measure_reads(db::Store& store, const Inventory& inventory) {
   db::Page page{.limit = 500};
   const double page_millis = measure("page of 500, by name", 100, [&](int) {
     const auto rows = must(readers.read([&](db::ReadTransaction& tx) {
-      return db::VmReader(tx).list({}, db::VmOrder::Name, page);
+      return db::VmReader(tx).list({}, db::ObjectOrder::Name, page);
     }));
     page.after.reset();
-    if (rows.size() == 500) page.after = db::VmReader::key_of(rows.back(), db::VmOrder::Name);
+    if (rows.size() == 500) page.after = db::key_of(rows.back(), db::ObjectOrder::Name);
   });
   measure("page of 500, stopped ones, newest", 50, [&](int) {
     must(readers.read([&](db::ReadTransaction& tx) {
-      return db::VmReader(tx).list({.state = "stopped"}, db::VmOrder::CreateTime,
+      return db::VmReader(tx).list({.state = "stopped"}, db::ObjectOrder::CreateTime,
                                    {.limit = 500, .descending = true});
     }));
   });
@@ -124,7 +124,7 @@ double measure_reads(db::Store& store, const Inventory& inventory) {
     const auto& host =
         inventory.host_uids[static_cast<std::size_t>(i) % inventory.host_uids.size()];
     must(readers.read([&](db::ReadTransaction& tx) {
-      return db::VmReader(tx).list({.host_uid = host}, db::VmOrder::Name, {.limit = 500});
+      return db::VmReader(tx).list({.host_uid = host}, db::ObjectOrder::Name, {.limit = 500});
     }));
   });
   measure("what every host carries", 20, [&](int) {
@@ -139,10 +139,10 @@ double measure_reads(db::Store& store, const Inventory& inventory) {
     db::Page all{.limit = 1000};
     for (std::size_t rows = 1000; rows == 1000;) {
       const auto part = must(readers.read([&](db::ReadTransaction& tx) {
-        return db::VmReader(tx).list({}, db::VmOrder::Name, all);
+        return db::VmReader(tx).list({}, db::ObjectOrder::Name, all);
       }));
       rows = part.size();
-      if (!part.empty()) all.after = db::VmReader::key_of(part.back(), db::VmOrder::Name);
+      if (!part.empty()) all.after = db::key_of(part.back(), db::ObjectOrder::Name);
     }
   });
   return page_millis;

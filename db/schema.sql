@@ -24,6 +24,7 @@ CREATE TABLE host (
 ) STRICT;
 CREATE INDEX host_by_state ON host (state, name);
 CREATE INDEX host_by_create_time ON host (create_time, uid);
+CREATE INDEX host_by_update_time ON host (update_time, uid);
 CREATE TABLE hypervisor (
   uid                TEXT PRIMARY KEY NOT NULL,
   name               TEXT NOT NULL,
@@ -41,7 +42,6 @@ CREATE TABLE hypervisor (
 ) STRICT;
 CREATE INDEX hypervisor_by_name ON hypervisor (name, uid);
 CREATE INDEX hypervisor_by_state ON hypervisor (state, name, uid);
-CREATE INDEX hypervisor_by_create_time ON hypervisor (create_time, uid);
 CREATE TABLE vm (
   uid                TEXT PRIMARY KEY NOT NULL,
   name               TEXT NOT NULL UNIQUE,
@@ -63,8 +63,9 @@ CREATE INDEX vm_by_host ON vm (host_uid, name, cpus, memory_mib);
 CREATE INDEX vm_by_hypervisor ON vm (hypervisor_uid, name);
 CREATE INDEX vm_by_state ON vm (state, name);
 CREATE INDEX vm_by_create_time ON vm (create_time, uid);
-CREATE INDEX vm_by_cpus ON vm (cpus, uid);
-CREATE INDEX vm_by_memory ON vm (memory_mib, uid);
+CREATE INDEX vm_by_update_time ON vm (update_time, uid);
+CREATE INDEX vm_by_state_create_time ON vm (state, create_time, uid);
+CREATE INDEX vm_by_state_update_time ON vm (state, update_time, uid);
 CREATE TABLE image (
   uid                TEXT PRIMARY KEY NOT NULL,
   name               TEXT NOT NULL UNIQUE,
@@ -86,7 +87,7 @@ CREATE INDEX image_by_host ON image (host_uid, name);
 CREATE INDEX image_by_state ON image (state, name);
 CREATE INDEX image_by_kind ON image (kind, name);
 CREATE INDEX image_by_create_time ON image (create_time, uid);
-CREATE INDEX image_by_size ON image (size_bytes, uid);
+CREATE INDEX image_by_update_time ON image (update_time, uid);
 CREATE TABLE job (
   uid              TEXT PRIMARY KEY NOT NULL,
   kind             TEXT NOT NULL,

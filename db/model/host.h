@@ -27,6 +27,5 @@ struct HostFilter {
   std::string state{};      ///< empty: any
   std::string name_glob{};  ///< `*` and `?`; empty: any
 };
-enum class HostOrder { Name, CreateTime };
 
 }  // namespace reeve::db

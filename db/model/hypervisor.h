@@ -24,6 +24,5 @@ struct HypervisorFilter {
   std::string state{};
   std::string name_glob{};
 };
-enum class HypervisorOrder { Name, CreateTime };
 
 }  // namespace reeve::db

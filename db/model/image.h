@@ -27,6 +27,5 @@ struct ImageFilter {
   std::string state{};
   std::string name_glob{};
 };
-enum class ImageOrder { Name, CreateTime, SizeBytes };
 
 }  // namespace reeve::db

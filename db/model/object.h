@@ -56,6 +56,13 @@ struct PageKey {
   std::string uid{};
 };
 
+/// What a list is ordered by; equal values are ordered by uid.
+enum class ObjectOrder { Name, CreateTime, UpdateTime };
+
+/// The key to continue a list after `row`. A row that changes between two pages moves in a list by
+/// update_time: it may be seen twice or, going down, not again.
+PageKey key_of(const ObjectHead& row, ObjectOrder order);
+
 struct Page {
   std::optional<PageKey> after{};
   int limit = 50;

@@ -27,7 +27,6 @@ struct VmFilter {
   std::string state{};
   std::string name_glob{};
 };
-enum class VmOrder { Name, CreateTime, Cpus, MemoryMib };
 
 /// What the machines placed on one host add up to.
 struct HostLoad {

@@ -1,7 +1,6 @@
 #include "db/repo/host_repo.h"
 
 #include "db/repo/feed_repo.h"
-#include "db/repo/list_query.h"
 #include "db/repo/object_sql.h"
 
 namespace reeve::db {
@@ -14,12 +13,7 @@ constexpr std::string_view kSelect =
 
 Host read_row(const Statement& row) {
   Host out;
-  out.uid = row.text(0);
-  out.name = row.text(1);
-  out.etag = row.text(2);
-  out.revision = row.integer(3);
-  out.create_time = row.time(4);
-  out.update_time = row.time(5);
+  read_head(row, out);
   out.state = row.text(6);
   out.address = row.text(7);
   out.cert_key_sha256 = row.text(8);
@@ -32,62 +26,42 @@ Host read_row(const Statement& row) {
   return out;
 }
 
-OrderColumn column_of(HostOrder order) {
-  switch (order) {
-    case HostOrder::Name: break;
-    case HostOrder::CreateTime: return {"create_time", OrderColumn::Type::Number};
-  }
-  return {"name", OrderColumn::Type::UniqueText};
-}
-
-Result<Host> get_where(ReadTransaction& tx, std::string_view condition, std::string_view value) {
-  auto rows = TRY(tx.query(std::string(kSelect).append(condition), value));
-  if (TRY(rows.step())) return read_row(rows);
-  return Error{Code::NotFound, "HOST_NOT_FOUND", "no host '" + std::string(value) + "'"};
-}
+constexpr Noun<Host> kHost{ObjectKind::Host, kSelect, read_row};
 
 }  // namespace
 
 Result<Host> HostReader::get(std::string_view uid) {
-  return get_where(read_, "WHERE uid = ?", uid);
+  return find_row(read_, kHost, "uid = ?", uid);
 }
 
 Result<Host> HostReader::get_by_name(std::string_view name) {
-  return get_where(read_, "WHERE name = ?", name);
+  return find_row(read_, kHost, "name = ?", name);
 }
 
 Result<Host> HostReader::get_by_key(std::string_view cert_key_sha256) {
-  return get_where(read_, "WHERE cert_key_sha256 = ?", cert_key_sha256);
+  return find_row(read_, kHost, "cert_key_sha256 = ?", cert_key_sha256);
 }
 
-Result<std::vector<Host>> HostReader::list(const HostFilter& filter, HostOrder order,
+Result<std::vector<Host>> HostReader::list(const HostFilter& filter, ObjectOrder order,
                                            const Page& page) {
   ListQuery query(kSelect);
   query.equals("state", filter.state).name_glob(filter.name_glob);
-  auto rows = TRY(query.run(read_, column_of(order), page));
-  return read_all(rows, read_row);
-}
-
-PageKey HostReader::key_of(const Host& row, HostOrder order) {
-  return {order == HostOrder::Name ? row.name : time_key(row.create_time), row.uid};
+  return list_rows(read_, kHost, query, column_of(order), page);
 }
 
 Result<Host> HostRepo::insert(Host row, const Change& change) {
   FeedRepo feed(tx_);
   row.create_time = change.time;
   TRY(stamp(feed, row, change, Touch::Intent));
-  TRY(named(
-      tx_.execute(
-          "INSERT INTO host (uid, name, etag, revision, create_time, update_time, state, address, "
-          "cert_key_sha256, spec, status, status_observed_at, link_epoch, link_last_seq, "
-          "last_seen) "
-          "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-          row.uid, row.name, row.etag, row.revision, row.create_time, row.update_time, row.state,
-          row.address, null_if_empty(row.cert_key_sha256), Blob{row.spec}, Blob{row.status},
-          row.status_observed_at, row.link_epoch, row.link_last_seq, row.last_seen),
-      ObjectKind::Host, row));
-  TRY(feed.append(version_of(ObjectKind::Host, row, change)));
-  return row;
+  auto written = tx_.execute(
+      "INSERT INTO host (uid, name, etag, revision, create_time, update_time, state, address, "
+      "cert_key_sha256, spec, status, status_observed_at, link_epoch, link_last_seq, "
+      "last_seen) "
+      "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+      row.uid, row.name, row.etag, row.revision, row.create_time, row.update_time, row.state,
+      row.address, null_if_empty(row.cert_key_sha256), Blob{row.spec}, Blob{row.status},
+      row.status_observed_at, row.link_epoch, row.link_last_seq, row.last_seen);
+  return announced(feed, ObjectKind::Host, std::move(row), change, std::move(written));
 }
 
 Result<Host> HostRepo::update(Host row, const Change& change) {
@@ -99,35 +73,29 @@ Result<Host> HostRepo::update(Host row, const Change& change) {
   stored.address = std::move(row.address);
   stored.cert_key_sha256 = std::move(row.cert_key_sha256);
   stored.spec = std::move(row.spec);
-  TRY(named(
-      tx_.execute("UPDATE host SET name = ?, address = ?, cert_key_sha256 = ?, spec = ?, etag = ?, "
-                  "revision = ?, update_time = ? WHERE uid = ?",
-                  stored.name, stored.address, null_if_empty(stored.cert_key_sha256),
-                  Blob{stored.spec}, stored.etag, stored.revision, stored.update_time, stored.uid),
-      ObjectKind::Host, stored));
-  TRY(feed.append(version_of(ObjectKind::Host, stored, change)));
-  return stored;
+  auto written = tx_.execute(
+      "UPDATE host SET name = ?, address = ?, cert_key_sha256 = ?, spec = ?, etag = ?, "
+      "revision = ?, update_time = ? WHERE uid = ?",
+      stored.name, stored.address, null_if_empty(stored.cert_key_sha256), Blob{stored.spec},
+      stored.etag, stored.revision, stored.update_time, stored.uid);
+  return announced(feed, ObjectKind::Host, std::move(stored), change, std::move(written));
 }
 
 Result<Host> HostRepo::update_status(const Host& row, const Change& change) {
   auto stored = TRY(get(row.uid));
   stored.status_observed_at = row.status_observed_at;
-  if (stored.state == row.state && stored.status == row.status) {
-    TRY(tx_.execute("UPDATE host SET status_observed_at = ? WHERE uid = ?",
-                    stored.status_observed_at, stored.uid));
-    return stored;
-  }
+  if (stored.state == row.state && stored.status == row.status)
+    return seen_again(tx_, ObjectKind::Host, std::move(stored));
   FeedRepo feed(tx_);
   TRY(stamp(feed, stored, change, Touch::Status));
   stored.state = row.state;
   stored.status = row.status;
-  TRY(
-      tx_.execute("UPDATE host SET state = ?, status = ?, status_observed_at = ?, revision = ?, "
-                  "update_time = ? WHERE uid = ?",
-                  stored.state, Blob{stored.status}, stored.status_observed_at, stored.revision,
-                  stored.update_time, stored.uid));
-  TRY(feed.append(version_of(ObjectKind::Host, stored, change)));
-  return stored;
+  auto written = tx_.execute(
+      "UPDATE host SET state = ?, status = ?, status_observed_at = ?, revision = ?, "
+      "update_time = ? WHERE uid = ?",
+      stored.state, Blob{stored.status}, stored.status_observed_at, stored.revision,
+      stored.update_time, stored.uid);
+  return announced(feed, ObjectKind::Host, std::move(stored), change, std::move(written));
 }
 
 Status HostRepo::update_link(std::string_view uid, std::int64_t epoch, std::int64_t last_seq,
@@ -140,11 +108,7 @@ Status HostRepo::update_link(std::string_view uid, std::int64_t epoch, std::int6
 }
 
 Status HostRepo::remove(std::string_view uid, std::string_view etag, const Change& change) {
-  auto stored = TRY(get(uid));
-  TRY(check_etag(etag, stored, ObjectKind::Host));
-  FeedRepo feed(tx_);
-  TRY(tx_.execute("DELETE FROM host WHERE uid = ?", uid));
-  return append_removal(feed, version_of(ObjectKind::Host, stored, change));
+  return remove_row(tx_, kHost, uid, etag, change);
 }
 
 }  // namespace reeve::db

@@ -23,10 +23,8 @@ class HostReader {
   Result<Host> get_by_name(std::string_view name);
   /// By the hash of the agent's key. NotFound/HOST_NOT_FOUND.
   Result<Host> get_by_key(std::string_view cert_key_sha256);
-  /// At most page.limit rows after page.after that match.
-  Result<std::vector<Host>> list(const HostFilter& filter, HostOrder order, const Page& page);
-  /// The key to continue a list after `row`.
-  static PageKey key_of(const Host& row, HostOrder order);
+  /// At most page.limit rows after page.after that match; key_of() (db/model/object.h) continues.
+  Result<std::vector<Host>> list(const HostFilter& filter, ObjectOrder order, const Page& page);
 
  private:
   ReadTransaction& read_;

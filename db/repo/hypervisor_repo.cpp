@@ -1,7 +1,6 @@
 #include "db/repo/hypervisor_repo.h"
 
 #include "db/repo/feed_repo.h"
-#include "db/repo/list_query.h"
 #include "db/repo/object_sql.h"
 
 namespace reeve::db {
@@ -14,12 +13,7 @@ constexpr std::string_view kSelect =
 
 Hypervisor read_row(const Statement& row) {
   Hypervisor out;
-  out.uid = row.text(0);
-  out.name = row.text(1);
-  out.etag = row.text(2);
-  out.revision = row.integer(3);
-  out.create_time = row.time(4);
-  out.update_time = row.time(5);
+  read_head(row, out);
   out.host_uid = row.text(6);
   out.kind = row.text(7);
   out.state = row.text(8);
@@ -29,65 +23,38 @@ Hypervisor read_row(const Statement& row) {
   return out;
 }
 
-OrderColumn column_of(HypervisorOrder order) {
-  switch (order) {
-    case HypervisorOrder::Name: break;
-    case HypervisorOrder::CreateTime: return {"create_time", OrderColumn::Type::Number};
-  }
-  return {"name", OrderColumn::Type::Text};
-}
-
-Error not_found(std::string_view which) {
-  return {Code::NotFound, "HYPERVISOR_NOT_FOUND", "no hypervisor '" + std::string(which) + "'"};
-}
+constexpr Noun<Hypervisor> kHypervisor{ObjectKind::Hypervisor, kSelect, read_row};
 
 }  // namespace
 
 Result<Hypervisor> HypervisorReader::get(std::string_view uid) {
-  auto rows = TRY(read_.query(std::string(kSelect) + "WHERE uid = ?", uid));
-  if (TRY(rows.step())) return read_row(rows);
-  return not_found(uid);
+  return find_row(read_, kHypervisor, "uid = ?", uid);
 }
 
 Result<Hypervisor> HypervisorReader::get_by_name(std::string_view host_uid, std::string_view name) {
-  auto rows =
-      TRY(read_.query(std::string(kSelect) + "WHERE host_uid = ? AND name = ?", host_uid, name));
-  if (TRY(rows.step())) return read_row(rows);
-  return not_found(name);
+  return find_row(read_, kHypervisor, "host_uid = ? AND name = ?", host_uid, name);
 }
 
 Result<std::vector<Hypervisor>> HypervisorReader::list(const HypervisorFilter& filter,
-                                                       HypervisorOrder order, const Page& page) {
+                                                       const Page& page) {
   ListQuery query(kSelect);
   query.equals("host_uid", filter.host_uid)
       .equals("kind", filter.kind)
       .equals("state", filter.state)
       .name_glob(filter.name_glob);
-  auto rows = TRY(query.run(read_, column_of(order), page));
-  return read_all(rows, read_row);
-}
-
-PageKey HypervisorReader::key_of(const Hypervisor& row, HypervisorOrder order) {
-  switch (order) {
-    case HypervisorOrder::Name: break;
-    case HypervisorOrder::CreateTime: return {time_key(row.create_time), row.uid};
-  }
-  return {row.name, row.uid};
+  return list_rows(read_, kHypervisor, query, {"name", OrderColumn::Type::Text}, page);
 }
 
 Result<Hypervisor> HypervisorRepo::insert(Hypervisor row, const Change& change) {
   FeedRepo feed(tx_);
   row.create_time = change.time;
   TRY(stamp(feed, row, change, Touch::Intent));
-  TRY(named(
-      tx_.execute(
-          "INSERT INTO hypervisor (uid, name, etag, revision, create_time, update_time, host_uid, "
-          "kind, state, spec, status, status_observed_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-          row.uid, row.name, row.etag, row.revision, row.create_time, row.update_time, row.host_uid,
-          row.kind, row.state, Blob{row.spec}, Blob{row.status}, row.status_observed_at),
-      ObjectKind::Hypervisor, row));
-  TRY(feed.append(version_of(ObjectKind::Hypervisor, row, change)));
-  return row;
+  auto written = tx_.execute(
+      "INSERT INTO hypervisor (uid, name, etag, revision, create_time, update_time, host_uid, "
+      "kind, state, spec, status, status_observed_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+      row.uid, row.name, row.etag, row.revision, row.create_time, row.update_time, row.host_uid,
+      row.kind, row.state, Blob{row.spec}, Blob{row.status}, row.status_observed_at);
+  return announced(feed, ObjectKind::Hypervisor, std::move(row), change, std::move(written));
 }
 
 Result<Hypervisor> HypervisorRepo::update(Hypervisor row, const Change& change) {
@@ -98,43 +65,33 @@ Result<Hypervisor> HypervisorRepo::update(Hypervisor row, const Change& change) 
   stored.name = std::move(row.name);
   stored.kind = std::move(row.kind);
   stored.spec = std::move(row.spec);
-  TRY(named(
-      tx_.execute("UPDATE hypervisor SET name = ?, kind = ?, spec = ?, etag = ?, revision = ?, "
-                  "update_time = ? WHERE uid = ?",
-                  stored.name, stored.kind, Blob{stored.spec}, stored.etag, stored.revision,
-                  stored.update_time, stored.uid),
-      ObjectKind::Hypervisor, stored));
-  TRY(feed.append(version_of(ObjectKind::Hypervisor, stored, change)));
-  return stored;
+  auto written = tx_.execute(
+      "UPDATE hypervisor SET name = ?, kind = ?, spec = ?, etag = ?, revision = ?, "
+      "update_time = ? WHERE uid = ?",
+      stored.name, stored.kind, Blob{stored.spec}, stored.etag, stored.revision, stored.update_time,
+      stored.uid);
+  return announced(feed, ObjectKind::Hypervisor, std::move(stored), change, std::move(written));
 }
 
 Result<Hypervisor> HypervisorRepo::update_status(const Hypervisor& row, const Change& change) {
   auto stored = TRY(get(row.uid));
   stored.status_observed_at = row.status_observed_at;
-  if (stored.state == row.state && stored.status == row.status) {
-    TRY(tx_.execute("UPDATE hypervisor SET status_observed_at = ? WHERE uid = ?",
-                    stored.status_observed_at, stored.uid));
-    return stored;
-  }
+  if (stored.state == row.state && stored.status == row.status)
+    return seen_again(tx_, ObjectKind::Hypervisor, std::move(stored));
   FeedRepo feed(tx_);
   TRY(stamp(feed, stored, change, Touch::Status));
   stored.state = row.state;
   stored.status = row.status;
-  TRY(
-      tx_.execute("UPDATE hypervisor SET state = ?, status = ?, status_observed_at = ?, revision = "
-                  "?, update_time = ? WHERE uid = ?",
-                  stored.state, Blob{stored.status}, stored.status_observed_at, stored.revision,
-                  stored.update_time, stored.uid));
-  TRY(feed.append(version_of(ObjectKind::Hypervisor, stored, change)));
-  return stored;
+  auto written = tx_.execute(
+      "UPDATE hypervisor SET state = ?, status = ?, status_observed_at = ?, revision = "
+      "?, update_time = ? WHERE uid = ?",
+      stored.state, Blob{stored.status}, stored.status_observed_at, stored.revision,
+      stored.update_time, stored.uid);
+  return announced(feed, ObjectKind::Hypervisor, std::move(stored), change, std::move(written));
 }
 
 Status HypervisorRepo::remove(std::string_view uid, std::string_view etag, const Change& change) {
-  auto stored = TRY(get(uid));
-  TRY(check_etag(etag, stored, ObjectKind::Hypervisor));
-  FeedRepo feed(tx_);
-  TRY(tx_.execute("DELETE FROM hypervisor WHERE uid = ?", uid));
-  return append_removal(feed, version_of(ObjectKind::Hypervisor, stored, change));
+  return remove_row(tx_, kHypervisor, uid, etag, change);
 }
 
 }  // namespace reeve::db

@@ -21,11 +21,9 @@ class HypervisorReader {
   Result<Hypervisor> get(std::string_view uid);
   /// Names are unique on a host only. NotFound/HYPERVISOR_NOT_FOUND.
   Result<Hypervisor> get_by_name(std::string_view host_uid, std::string_view name);
-  /// At most page.limit rows after page.after that match.
-  Result<std::vector<Hypervisor>> list(const HypervisorFilter& filter, HypervisorOrder order,
-                                       const Page& page);
-  /// The key to continue a list after `row`.
-  static PageKey key_of(const Hypervisor& row, HypervisorOrder order);
+  /// By name. At most page.limit rows after page.after that match; key_of() (db/model/object.h)
+  /// continues.
+  Result<std::vector<Hypervisor>> list(const HypervisorFilter& filter, const Page& page);
 
  private:
   ReadTransaction& read_;

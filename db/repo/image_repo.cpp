@@ -1,7 +1,6 @@
 #include "db/repo/image_repo.h"
 
 #include "db/repo/feed_repo.h"
-#include "db/repo/list_query.h"
 #include "db/repo/object_sql.h"
 
 namespace reeve::db {
@@ -14,12 +13,7 @@ constexpr std::string_view kSelect =
 
 Image read_row(const Statement& row) {
   Image out;
-  out.uid = row.text(0);
-  out.name = row.text(1);
-  out.etag = row.text(2);
-  out.revision = row.integer(3);
-  out.create_time = row.time(4);
-  out.update_time = row.time(5);
+  read_head(row, out);
   out.kind = row.text(6);
   out.format = row.text(7);
   out.state = row.text(8);
@@ -32,68 +26,40 @@ Image read_row(const Statement& row) {
   return out;
 }
 
-OrderColumn column_of(ImageOrder order) {
-  switch (order) {
-    case ImageOrder::Name: break;
-    case ImageOrder::CreateTime: return {"create_time", OrderColumn::Type::Number};
-    case ImageOrder::SizeBytes: return {"size_bytes", OrderColumn::Type::Number};
-  }
-  return {"name", OrderColumn::Type::UniqueText};
-}
-
-Error not_found(std::string_view which) {
-  return {Code::NotFound, "IMAGE_NOT_FOUND", "no image '" + std::string(which) + "'"};
-}
+constexpr Noun<Image> kImage{ObjectKind::Image, kSelect, read_row};
 
 }  // namespace
 
 Result<Image> ImageReader::get(std::string_view uid) {
-  auto rows = TRY(read_.query(std::string(kSelect) + "WHERE uid = ?", uid));
-  if (TRY(rows.step())) return read_row(rows);
-  return not_found(uid);
+  return find_row(read_, kImage, "uid = ?", uid);
 }
 
 Result<Image> ImageReader::get_by_name(std::string_view name) {
-  auto rows = TRY(read_.query(std::string(kSelect) + "WHERE name = ?", name));
-  if (TRY(rows.step())) return read_row(rows);
-  return not_found(name);
+  return find_row(read_, kImage, "name = ?", name);
 }
 
-Result<std::vector<Image>> ImageReader::list(const ImageFilter& filter, ImageOrder order,
+Result<std::vector<Image>> ImageReader::list(const ImageFilter& filter, ObjectOrder order,
                                              const Page& page) {
   ListQuery query(kSelect);
   query.equals("host_uid", filter.host_uid)
       .equals("kind", filter.kind)
       .equals("state", filter.state)
       .name_glob(filter.name_glob);
-  auto rows = TRY(query.run(read_, column_of(order), page));
-  return read_all(rows, read_row);
-}
-
-PageKey ImageReader::key_of(const Image& row, ImageOrder order) {
-  switch (order) {
-    case ImageOrder::Name: break;
-    case ImageOrder::CreateTime: return {time_key(row.create_time), row.uid};
-    case ImageOrder::SizeBytes: return {std::to_string(row.size_bytes), row.uid};
-  }
-  return {row.name, row.uid};
+  return list_rows(read_, kImage, query, column_of(order), page);
 }
 
 Result<Image> ImageRepo::insert(Image row, const Change& change) {
   FeedRepo feed(tx_);
   row.create_time = change.time;
   TRY(stamp(feed, row, change, Touch::Intent));
-  TRY(named(
-      tx_.execute(
-          "INSERT INTO image (uid, name, etag, revision, create_time, update_time, kind, format, "
-          "state, size_bytes, sha256, host_uid, spec, status, status_observed_at) VALUES "
-          "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-          row.uid, row.name, row.etag, row.revision, row.create_time, row.update_time, row.kind,
-          row.format, row.state, row.size_bytes, null_if_empty(row.sha256),
-          null_if_empty(row.host_uid), Blob{row.spec}, Blob{row.status}, row.status_observed_at),
-      ObjectKind::Image, row));
-  TRY(feed.append(version_of(ObjectKind::Image, row, change)));
-  return row;
+  auto written = tx_.execute(
+      "INSERT INTO image (uid, name, etag, revision, create_time, update_time, kind, format, "
+      "state, size_bytes, sha256, host_uid, spec, status, status_observed_at) VALUES "
+      "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+      row.uid, row.name, row.etag, row.revision, row.create_time, row.update_time, row.kind,
+      row.format, row.state, row.size_bytes, null_if_empty(row.sha256), null_if_empty(row.host_uid),
+      Blob{row.spec}, Blob{row.status}, row.status_observed_at);
+  return announced(feed, ObjectKind::Image, std::move(row), change, std::move(written));
 }
 
 Result<Image> ImageRepo::update(Image row, const Change& change) {
@@ -105,14 +71,12 @@ Result<Image> ImageRepo::update(Image row, const Change& change) {
   stored.kind = std::move(row.kind);
   stored.host_uid = std::move(row.host_uid);
   stored.spec = std::move(row.spec);
-  TRY(named(
-      tx_.execute("UPDATE image SET name = ?, kind = ?, host_uid = ?, spec = ?, etag = ?, revision "
-                  "= ?, update_time = ? WHERE uid = ?",
-                  stored.name, stored.kind, null_if_empty(stored.host_uid), Blob{stored.spec},
-                  stored.etag, stored.revision, stored.update_time, stored.uid),
-      ObjectKind::Image, stored));
-  TRY(feed.append(version_of(ObjectKind::Image, stored, change)));
-  return stored;
+  auto written = tx_.execute(
+      "UPDATE image SET name = ?, kind = ?, host_uid = ?, spec = ?, etag = ?, revision "
+      "= ?, update_time = ? WHERE uid = ?",
+      stored.name, stored.kind, null_if_empty(stored.host_uid), Blob{stored.spec}, stored.etag,
+      stored.revision, stored.update_time, stored.uid);
+  return announced(feed, ObjectKind::Image, std::move(stored), change, std::move(written));
 }
 
 Result<Image> ImageRepo::update_status(const Image& row, const Change& change) {
@@ -120,11 +84,8 @@ Result<Image> ImageRepo::update_status(const Image& row, const Change& change) {
   stored.status_observed_at = row.status_observed_at;
   if (stored.format == row.format && stored.state == row.state &&
       stored.size_bytes == row.size_bytes && stored.sha256 == row.sha256 &&
-      stored.status == row.status) {
-    TRY(tx_.execute("UPDATE image SET status_observed_at = ? WHERE uid = ?",
-                    stored.status_observed_at, stored.uid));
-    return stored;
-  }
+      stored.status == row.status)
+    return seen_again(tx_, ObjectKind::Image, std::move(stored));
   FeedRepo feed(tx_);
   TRY(stamp(feed, stored, change, Touch::Status));
   stored.format = row.format;
@@ -132,22 +93,17 @@ Result<Image> ImageRepo::update_status(const Image& row, const Change& change) {
   stored.size_bytes = row.size_bytes;
   stored.sha256 = row.sha256;
   stored.status = row.status;
-  TRY(
-      tx_.execute("UPDATE image SET format = ?, state = ?, size_bytes = ?, sha256 = ?, status = ?, "
-                  "status_observed_at = ?, revision = ?, update_time = ? WHERE uid = ?",
-                  stored.format, stored.state, stored.size_bytes, null_if_empty(stored.sha256),
-                  Blob{stored.status}, stored.status_observed_at, stored.revision,
-                  stored.update_time, stored.uid));
-  TRY(feed.append(version_of(ObjectKind::Image, stored, change)));
-  return stored;
+  auto written = tx_.execute(
+      "UPDATE image SET format = ?, state = ?, size_bytes = ?, sha256 = ?, status = ?, "
+      "status_observed_at = ?, revision = ?, update_time = ? WHERE uid = ?",
+      stored.format, stored.state, stored.size_bytes, null_if_empty(stored.sha256),
+      Blob{stored.status}, stored.status_observed_at, stored.revision, stored.update_time,
+      stored.uid);
+  return announced(feed, ObjectKind::Image, std::move(stored), change, std::move(written));
 }
 
 Status ImageRepo::remove(std::string_view uid, std::string_view etag, const Change& change) {
-  auto stored = TRY(get(uid));
-  TRY(check_etag(etag, stored, ObjectKind::Image));
-  FeedRepo feed(tx_);
-  TRY(tx_.execute("DELETE FROM image WHERE uid = ?", uid));
-  return append_removal(feed, version_of(ObjectKind::Image, stored, change));
+  return remove_row(tx_, kImage, uid, etag, change);
 }
 
 }  // namespace reeve::db

@@ -21,10 +21,8 @@ class ImageReader {
   Result<Image> get(std::string_view uid);
   /// NotFound/IMAGE_NOT_FOUND when absent.
   Result<Image> get_by_name(std::string_view name);
-  /// At most page.limit rows after page.after that match.
-  Result<std::vector<Image>> list(const ImageFilter& filter, ImageOrder order, const Page& page);
-  /// The key to continue a list after `row`.
-  static PageKey key_of(const Image& row, ImageOrder order);
+  /// At most page.limit rows after page.after that match; key_of() (db/model/object.h) continues.
+  Result<std::vector<Image>> list(const ImageFilter& filter, ObjectOrder order, const Page& page);
 
  private:
   ReadTransaction& read_;

@@ -1,7 +1,6 @@
 #include "db/repo/job_repo.h"
 
 #include "db/repo/feed_repo.h"
-#include "db/repo/list_query.h"
 #include "db/repo/object_sql.h"
 
 namespace reeve::db {
@@ -73,12 +72,12 @@ Version version_of_job(const Job& row, const Change& change) {
   return version;
 }
 
+constexpr Noun<Job> kJob{ObjectKind::Job, kSelect, read_row};
+
 }  // namespace
 
 Result<Job> JobReader::get(std::string_view uid) {
-  auto rows = TRY(read_.query(std::string(kSelect) + "WHERE uid = ?", uid));
-  if (TRY(rows.step())) return read_row(rows);
-  return Error{Code::NotFound, "JOB_NOT_FOUND", "no job '" + std::string(uid) + "'"};
+  return find_row(read_, kJob, "uid = ?", uid);
 }
 
 Result<std::vector<Job>> JobReader::list(const JobFilter& filter, const Page& page) {
@@ -91,12 +90,7 @@ Result<std::vector<Job>> JobReader::list(const JobFilter& filter, const Page& pa
       .equals("actor", filter.actor);
   if (filter.activity == JobFilter::Activity::Active) query.condition("finish_time IS NULL");
   if (filter.activity == JobFilter::Activity::Finished) query.condition("finish_time IS NOT NULL");
-  auto rows = TRY(query.run(read_, {"create_time", OrderColumn::Type::Number}, page));
-  return read_all(rows, read_row);
-}
-
-PageKey JobReader::key_of(const Job& row) {
-  return {time_key(row.create_time), row.uid};
+  return list_rows(read_, kJob, query, column_of(ObjectOrder::CreateTime), page);
 }
 
 Result<std::vector<Job>> JobReader::active() {

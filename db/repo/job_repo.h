@@ -16,10 +16,9 @@ class JobReader {
 
   /// NotFound/JOB_NOT_FOUND when absent.
   Result<Job> get(std::string_view uid);
-  /// At most page.limit jobs after page.after that match, by create time; page.descending for the
-  /// newest first.
+  /// At most page.limit jobs after page.after that match, by create time (key_of() of
+  /// db/model/object.h continues); page.descending for the newest first.
   Result<std::vector<Job>> list(const JobFilter& filter, const Page& page);
-  static PageKey key_of(const Job& row);
   /// Every job that is not finished, oldest first: what a starting server takes up again.
   Result<std::vector<Job>> active();
   /// The journal of one job, by ordinal.

@@ -3,12 +3,74 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "db/model/version.h"
 #include "db/repo/feed_repo.h"
+#include "db/repo/list_query.h"
 
 namespace reeve::db {
+
+/// A table of versioned nouns, which is called as its kind: how its rows are selected and read.
+template <class Row>
+struct Noun {
+  ObjectKind kind{};
+  std::string_view select{};  ///< "SELECT uid, name, etag, revision, create_time, update_time, ...
+                              ///< FROM table "
+  Row (*read)(const Statement&) = nullptr;
+};
+
+/// The first six columns, which are the same for every noun.
+inline void read_head(const Statement& row, ObjectHead& out) {
+  out.uid = row.text(0);
+  out.name = row.text(1);
+  out.etag = row.text(2);
+  out.revision = row.integer(3);
+  out.create_time = row.time(4);
+  out.update_time = row.time(5);
+}
+
+inline Error not_found(ObjectKind kind, std::string_view which) {
+  auto message = "no " + std::string(to_text(kind)) + " '" + std::string(which) + "'";
+  switch (kind) {
+    case ObjectKind::Host: return {Code::NotFound, "HOST_NOT_FOUND", std::move(message)};
+    case ObjectKind::Hypervisor:
+      return {Code::NotFound, "HYPERVISOR_NOT_FOUND", std::move(message)};
+    case ObjectKind::Vm: return {Code::NotFound, "VM_NOT_FOUND", std::move(message)};
+    case ObjectKind::Image: return {Code::NotFound, "IMAGE_NOT_FOUND", std::move(message)};
+    case ObjectKind::Job: break;
+  }
+  return {Code::NotFound, "JOB_NOT_FOUND", std::move(message)};
+}
+
+/// The row for which `condition` holds. NotFound, naming the last of `values`.
+template <class Row, class... Values>
+Result<Row> find_row(ReadTransaction& tx, const Noun<Row>& noun, std::string_view condition,
+                     const Values&... values) {
+  auto rows = TRY(tx.query(std::string(noun.select).append("WHERE ").append(condition), values...));
+  if (TRY(rows.step())) return noun.read(rows);
+  std::string_view which;
+  ((which = values), ...);
+  return not_found(noun.kind, which);
+}
+
+inline OrderColumn column_of(ObjectOrder order) {
+  switch (order) {
+    case ObjectOrder::Name: break;
+    case ObjectOrder::CreateTime: return {"create_time", OrderColumn::Type::Number};
+    case ObjectOrder::UpdateTime: return {"update_time", OrderColumn::Type::Number};
+  }
+  return {"name", OrderColumn::Type::UniqueText};
+}
+
+/// One page of what `query`, begun with the noun's select, asks for.
+template <class Row>
+Result<std::vector<Row>> list_rows(ReadTransaction& tx, const Noun<Row>& noun, ListQuery& query,
+                                   const OrderColumn& order, const Page& page) {
+  auto rows = TRY(query.run(tx, order, page));
+  return read_all(rows, noun.read);
+}
 
 /// Aborted/STALE_ETAG unless `given` is empty or the stored one.
 inline Status check_etag(std::string_view given, const ObjectHead& stored, ObjectKind kind) {
@@ -66,6 +128,24 @@ inline Status stamp(FeedRepo& feed, ObjectHead& row, const Change& change, Touch
   return {};
 }
 
+/// The end of a write whose statement gave `written`: announces the row, and returns it.
+template <class Row>
+Result<Row> announced(FeedRepo& feed, ObjectKind kind, Row row, const Change& change,
+                      Result<int> written) {
+  TRY(named(std::move(written), kind, row));
+  TRY(feed.append(version_of(kind, row, change)));
+  return row;
+}
+
+/// Only the time of the last look differs: stored without a version.
+template <class Row>
+Result<Row> seen_again(Transaction& tx, ObjectKind kind, Row row) {
+  TRY(tx.execute(
+      "UPDATE " + std::string(to_text(kind)) + " SET status_observed_at = ? WHERE uid = ?",
+      row.status_observed_at, row.uid));
+  return row;
+}
+
 /// Appends the version of a removed row.
 inline Status append_removal(FeedRepo& feed, Version version) {
   version.deleted = true;
@@ -73,9 +153,14 @@ inline Status append_removal(FeedRepo& feed, Version version) {
   return {};
 }
 
-/// Etags and revisions are decimal; keys of pages too.
-inline std::string time_key(WallTime time) {
-  return std::to_string(to_micros(time));
+template <class Row>
+Status remove_row(Transaction& tx, const Noun<Row>& noun, std::string_view uid,
+                  std::string_view etag, const Change& change) {
+  const Row stored = TRY(find_row(tx, noun, "uid = ?", uid));
+  TRY(check_etag(etag, stored, noun.kind));
+  FeedRepo feed(tx);
+  TRY(tx.execute("DELETE FROM " + std::string(to_text(noun.kind)) + " WHERE uid = ?", uid));
+  return append_removal(feed, version_of(noun.kind, stored, change));
 }
 
 }  // namespace reeve::db

@@ -21,10 +21,8 @@ class VmReader {
   Result<Vm> get(std::string_view uid);
   /// NotFound/VM_NOT_FOUND when absent.
   Result<Vm> get_by_name(std::string_view name);
-  /// At most page.limit rows after page.after that match.
-  Result<std::vector<Vm>> list(const VmFilter& filter, VmOrder order, const Page& page);
-  /// The key to continue a list after `row`.
-  static PageKey key_of(const Vm& row, VmOrder order);
+  /// At most page.limit rows after page.after that match; key_of() (db/model/object.h) continues.
+  Result<std::vector<Vm>> list(const VmFilter& filter, ObjectOrder order, const Page& page);
   /// Sums per host over every machine that is placed, in any state; hosts without one are left out.
   Result<std::vector<HostLoad>> host_loads();
 

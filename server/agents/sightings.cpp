@@ -113,8 +113,7 @@ Status Sighting::apply_host(const v1::HostStatus& seen) {
 }
 
 Status Sighting::load_hypervisors() {
-  auto rows = TRY(db::HypervisorReader(tx_).list({.host_uid = host_uid_}, db::HypervisorOrder::Name,
-                                                 {.limit = 500}));
+  auto rows = TRY(db::HypervisorReader(tx_).list({.host_uid = host_uid_}, {.limit = 500}));
   for (auto& row : rows) hypervisors_[row.name] = std::move(row);
   return {};
 }
@@ -173,7 +172,7 @@ Status Sighting::drop_hypervisors(const agent::v1::Observation& seen) {
 
 Status Sighting::hypervisor_went(const std::string& hypervisor_uid, const std::string& why) {
   const db::VmFilter filter{.host_uid = host_uid_, .hypervisor_uid = hypervisor_uid};
-  auto rows = TRY(db::VmReader(tx_).list(filter, db::VmOrder::Name, {.limit = kMostAtOnce}));
+  auto rows = TRY(db::VmReader(tx_).list(filter, db::ObjectOrder::Name, {.limit = kMostAtOnce}));
   for (auto& row : rows) TRY(set_state(std::move(row), Vm::STATE_UNKNOWN, why));
   return {};
 }
@@ -315,7 +314,7 @@ Status Sighting::apply_images(const agent::v1::Observation& seen) {
   const std::set<std::string> there(seen.images().begin(), seen.images().end());
   db::ImageRepo repo(tx_);
   auto rows = TRY(repo.list({.host_uid = host_uid_, .state = to_word(v1::Image::STATE_READY)},
-                            db::ImageOrder::Name, {.limit = kMostAtOnce}));
+                            db::ObjectOrder::Name, {.limit = kMostAtOnce}));
   for (auto& row : rows) {
     if (there.contains(row.uid) || TRY(is_held(image_name(row.uid), ""))) continue;
     row.state = to_word(v1::Image::STATE_INCOMPLETE);
@@ -359,7 +358,7 @@ Status mark_disconnected(db::Transaction& tx, const std::string& host_uid, std::
 
 Status mark_all_disconnected(db::Transaction& tx, WallTime now) {
   db::HostRepo repo(tx);
-  auto rows = TRY(repo.list({.state = to_word(v1::Host::STATE_CONNECTED)}, db::HostOrder::Name,
+  auto rows = TRY(repo.list({.state = to_word(v1::Host::STATE_CONNECTED)}, db::ObjectOrder::Name,
                             {.limit = 1'000'000}));
   for (auto& row : rows) {
     row.state = to_word(v1::Host::STATE_DISCONNECTED);

@@ -50,8 +50,7 @@ Result<std::shared_ptr<const KnownHost>> Inventory::load(db::Host row) {
   known->status = TRY(document<v1::HostStatus>(row.status, "host " + row.uid));
   known->connected = host_state_of(row.state) == v1::Host::STATE_CONNECTED;
   const db::HypervisorFilter filter{.host_uid = row.uid};
-  auto rows =
-      TRY(db::HypervisorReader(tx_).list(filter, db::HypervisorOrder::Name, {.limit = kBatch}));
+  auto rows = TRY(db::HypervisorReader(tx_).list(filter, {.limit = kBatch}));
   for (auto& hypervisor : rows) {
     auto shown = TRY(to_proto(hypervisor));
     known->hypervisors.push_back({std::move(hypervisor), std::move(shown)});
@@ -72,9 +71,9 @@ Result<std::vector<std::shared_ptr<const KnownHost>>> Inventory::hosts() {
   db::HostReader reader(tx_);
   db::Page page{.limit = kBatch};
   while (true) {
-    auto rows = TRY(reader.list({}, db::HostOrder::Name, page));
+    auto rows = TRY(reader.list({}, db::ObjectOrder::Name, page));
     const bool more = rows.size() == static_cast<std::size_t>(kBatch);
-    if (more) page.after = db::HostReader::key_of(rows.back(), db::HostOrder::Name);
+    if (more) page.after = db::key_of(rows.back(), db::ObjectOrder::Name);
     for (auto& row : rows) all.push_back(TRY(load(std::move(row))));
     if (!more) return all;
   }
@@ -85,9 +84,9 @@ Result<std::vector<db::Vm>> Inventory::vms_on(const std::string& host_uid) {
   db::VmReader reader(tx_);
   db::Page page{.limit = kBatch};
   while (true) {
-    auto rows = TRY(reader.list({.host_uid = host_uid}, db::VmOrder::Name, page));
+    auto rows = TRY(reader.list({.host_uid = host_uid}, db::ObjectOrder::Name, page));
     const bool more = rows.size() == static_cast<std::size_t>(kBatch);
-    if (more) page.after = db::VmReader::key_of(rows.back(), db::VmOrder::Name);
+    if (more) page.after = db::key_of(rows.back(), db::ObjectOrder::Name);
     std::ranges::move(rows, std::back_inserter(all));
     if (!more) return all;
   }
@@ -174,7 +173,7 @@ Result<v1::Host> Inventory::show(const db::Host& row, PermissionSet permissions)
   for (const auto& hypervisor : known->hypervisors) *shown.add_hypervisors() = hypervisor.shown;
   std::optional<Error> remove_error;
   const auto some =
-      TRY(db::VmReader(tx_).list({.host_uid = row.uid}, db::VmOrder::Name, {.limit = 1}));
+      TRY(db::VmReader(tx_).list({.host_uid = row.uid}, db::ObjectOrder::Name, {.limit = 1}));
   if (!some.empty())
     remove_error = Error(Code::FailedPrecondition, "HOST_NOT_EMPTY",
                          "machine '" + some.front().name + "' and perhaps others are on it");

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "db/repo/feed_repo.h"
 #include "db/repo/host_repo.h"
 #include "db/repo/hypervisor_repo.h"
 #include "db/repo/image_repo.h"
@@ -11,7 +10,6 @@
 #include "server/app/validate.h"
 #include "server/app/views.h"
 #include "server/app/words.h"
-#include "server/core/core_parts.h"
 #include "server/core/list_page.h"
 
 namespace reeve::server {
@@ -52,38 +50,23 @@ Status remove_contents(db::Transaction& tx, Inventory& inventory, const std::str
   db::ImageRepo images(tx);
   constexpr int kBatch = 100'000;
   for (const auto& row :
-       TRY(images.list({.host_uid = host_uid}, db::ImageOrder::Name, {.limit = kBatch}))) {
+       TRY(images.list({.host_uid = host_uid}, db::ObjectOrder::Name, {.limit = kBatch}))) {
     TRY(inventory.require_free(image_name(row.uid)));
     TRY(images.remove(row.uid, "", change));
   }
   db::HypervisorRepo hypervisors(tx);
-  for (const auto& row :
-       TRY(hypervisors.list({.host_uid = host_uid}, db::HypervisorOrder::Name, {.limit = kBatch})))
+  for (const auto& row : TRY(hypervisors.list({.host_uid = host_uid}, {.limit = kBatch})))
     TRY(hypervisors.remove(row.uid, "", change));
   return {};
 }
 
-struct HostQuery {
-  db::HostFilter filter{};
-  std::vector<FilterTerm> labels{};
-};
-
-Result<HostQuery> query_of(const std::string& filter) {
-  HostQuery query;
-  for (auto& term : TRY(parse_filter(filter))) {
-    if (term.key == "state") {
-      query.filter.state = TRY(filter_word(term.value, {"enrolled", "connected", "disconnected"}));
-    } else if (term.key == "display_name") {
-      query.filter.name_glob = term.value;
-    } else if (term.key.starts_with("label.")) {
-      query.labels.push_back({term.key.substr(6), term.value});
-    } else {
-      return bad_filter("has an unknown key '" + term.key.substr(0, 64) +
-                        "'; known are state, display_name, label.KEY");
-    }
-  }
-  return query;
-}
+constexpr std::array<FilterKey<db::HostFilter>, 1> kFilterKeys{{
+    {"state",
+     [](db::HostFilter& filter, const std::string& value) -> Status {
+       filter.state = TRY(filter_word(value, {"enrolled", "connected", "disconnected"}));
+       return {};
+     }},
+}};
 
 /// The row with what the mask names changed; written unless the call only validates.
 Result<v1::Host> apply_update(db::Transaction& tx, const v1::UpdateHostRequest& request,
@@ -148,32 +131,17 @@ class Hosts final : public HostService {
 
   Result<v1::ListHostsResponse> list(const Caller& caller,
                                      const v1::ListHostsRequest& request) override {
-    const auto query = TRY(query_of(request.filter()));
-    const auto order = TRY(parse_order(request.order_by(), {"display_name", "create_time"}));
-    const auto page = TRY(PageRequest::of(request, order.descending));
-    const auto by = order.key == "create_time" ? db::HostOrder::CreateTime : db::HostOrder::Name;
-    return parts_.core.readers->read([&](db::ReadTransaction& tx) -> Result<v1::ListHostsResponse> {
-      v1::ListHostsResponse response;
-      Inventory inventory(tx, parts_.now());
-      db::HostReader reader(tx);
-      response.set_revision(TRY(db::FeedReader(tx).revision()));
-      auto token = collect_page(
-          page, [&](const db::Page& part) { return reader.list(query.filter, by, part); },
-          [&](const db::Host& row) { return db::HostReader::key_of(row, by); },
-          [&](const db::Host& row) -> Result<bool> {
-            auto host = TRY(inventory.show(row, caller.permissions));
-            for (const auto& label : query.labels) {
-              const auto it = host.labels().find(label.key);
-              if (it == host.labels().end() || it->second != label.value) return false;
-            }
-            parts_.live->fill(host);
-            *response.add_hosts() = std::move(host);
-            return true;
-          });
-      if (!token.ok()) return std::move(token).error();
-      response.set_next_page_token(std::move(token).value());
-      return response;
-    });
+    const auto query = TRY(query_of(request, kFilterKeys));
+    return list_page<v1::ListHostsResponse, db::HostReader>(
+        parts_, query,
+        [&](Inventory& inventory, const db::Host& row,
+            v1::ListHostsResponse& response) -> Result<bool> {
+          auto host = TRY(inventory.show(row, caller.permissions));
+          if (!query.matches(host)) return false;
+          parts_.live->fill(host);
+          *response.add_hosts() = std::move(host);
+          return true;
+        });
   }
 
   void update(const Caller& caller, const v1::UpdateHostRequest& request,

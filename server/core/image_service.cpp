@@ -1,12 +1,10 @@
 #include "server/app/image_service.h"
 
-#include "db/repo/feed_repo.h"
 #include "db/repo/image_repo.h"
 #include "db/repo/job_repo.h"
 #include "server/app/validate.h"
 #include "server/app/views.h"
 #include "server/app/words.h"
-#include "server/core/core_parts.h"
 #include "server/core/list_page.h"
 
 namespace reeve::server {
@@ -55,31 +53,23 @@ Result<v1::Image> apply_update(db::Transaction& tx, const v1::UpdateImageRequest
   return Inventory(tx, now).show(row, caller.permissions);
 }
 
-struct ImageQuery {
-  db::ImageFilter filter{};
-  std::vector<FilterTerm> labels{};
-};
-
-Result<ImageQuery> query_of(const std::string& filter) {
-  ImageQuery query;
-  for (auto& term : TRY(parse_filter(filter))) {
-    if (term.key == "kind") {
-      query.filter.kind = TRY(filter_word(term.value, {"disk", "kernel", "initrd", "iso"}));
-    } else if (term.key == "state") {
-      query.filter.state = TRY(filter_word(term.value, {"importing", "ready", "incomplete"}));
-    } else if (term.key == "host") {
-      query.filter.host_uid = TRY(uid_of(term.value, "hosts", "filter"));
-    } else if (term.key == "display_name") {
-      query.filter.name_glob = term.value;
-    } else if (term.key.starts_with("label.")) {
-      query.labels.push_back({term.key.substr(6), term.value});
-    } else {
-      return bad_filter("has an unknown key '" + term.key.substr(0, 64) +
-                        "'; known are kind, state, host, display_name, label.KEY");
-    }
-  }
-  return query;
-}
+constexpr std::array<FilterKey<db::ImageFilter>, 3> kFilterKeys{{
+    {"kind",
+     [](db::ImageFilter& filter, const std::string& value) -> Status {
+       filter.kind = TRY(filter_word(value, {"disk", "kernel", "initrd", "iso"}));
+       return {};
+     }},
+    {"state",
+     [](db::ImageFilter& filter, const std::string& value) -> Status {
+       filter.state = TRY(filter_word(value, {"importing", "ready", "incomplete"}));
+       return {};
+     }},
+    {"host",
+     [](db::ImageFilter& filter, const std::string& value) -> Status {
+       filter.host_uid = TRY(uid_of(value, "hosts", "filter"));
+       return {};
+     }},
+}};
 
 class Images final : public ImageService {
  public:
@@ -96,31 +86,15 @@ class Images final : public ImageService {
 
   Result<v1::ListImagesResponse> list(const Caller& caller,
                                       const v1::ListImagesRequest& request) override {
-    const auto query = TRY(query_of(request.filter()));
-    const auto order = TRY(parse_order(request.order_by(), {"display_name", "create_time"}));
-    const auto page = TRY(PageRequest::of(request, order.descending));
-    const auto by = order.key == "create_time" ? db::ImageOrder::CreateTime : db::ImageOrder::Name;
-    return parts_.core.readers->read(
-        [&](db::ReadTransaction& tx) -> Result<v1::ListImagesResponse> {
-          v1::ListImagesResponse response;
-          Inventory inventory(tx, parts_.now());
-          db::ImageReader reader(tx);
-          response.set_revision(TRY(db::FeedReader(tx).revision()));
-          auto token = collect_page(
-              page, [&](const db::Page& part) { return reader.list(query.filter, by, part); },
-              [&](const db::Image& row) { return db::ImageReader::key_of(row, by); },
-              [&](const db::Image& row) -> Result<bool> {
-                auto image = TRY(inventory.show(row, caller.permissions));
-                for (const auto& label : query.labels) {
-                  const auto it = image.labels().find(label.key);
-                  if (it == image.labels().end() || it->second != label.value) return false;
-                }
-                *response.add_images() = std::move(image);
-                return true;
-              });
-          if (!token.ok()) return std::move(token).error();
-          response.set_next_page_token(std::move(token).value());
-          return response;
+    const auto query = TRY(query_of(request, kFilterKeys));
+    return list_page<v1::ListImagesResponse, db::ImageReader>(
+        parts_, query,
+        [&](Inventory& inventory, const db::Image& row,
+            v1::ListImagesResponse& response) -> Result<bool> {
+          auto image = TRY(inventory.show(row, caller.permissions));
+          if (!query.matches(image)) return false;
+          *response.add_images() = std::move(image);
+          return true;
         });
   }
 

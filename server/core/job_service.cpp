@@ -1,42 +1,43 @@
 #include "server/app/job_service.h"
 
-#include "db/repo/feed_repo.h"
 #include "db/repo/job_repo.h"
 #include "server/app/errors.h"
 #include "server/app/views.h"
 #include "server/app/words.h"
-#include "server/core/core_parts.h"
 #include "server/core/list_page.h"
 
 namespace reeve::server {
 
 namespace {
 
-Result<db::JobFilter> filter_of(const std::string& text) {
-  db::JobFilter filter;
-  for (auto& term : TRY(parse_filter(text))) {
-    if (term.key == "state") {
-      filter.state = TRY(filter_word(
-          term.value, {"running", "rolling_back", "parked", "succeeded", "failed", "cancelled"}));
-    } else if (term.key == "active") {
-      const auto word = TRY(filter_word(term.value, {"true", "false"}));
-      filter.activity =
-          word == "true" ? db::JobFilter::Activity::Active : db::JobFilter::Activity::Finished;
-    } else if (term.key == "kind") {
-      filter.kind = term.value;
-    } else if (term.key == "target") {
-      const auto slash = term.value.find('/');
-      const std::string collection = term.value.substr(0, slash);
-      if (collection != "vms" && collection != "images")
-        return bad_filter("has a target that is neither vms/{uid} nor images/{uid}");
-      filter.target_uid = TRY(uid_of(term.value, collection, "filter"));
-    } else {
-      return bad_filter("has an unknown key '" + term.key.substr(0, 64) +
-                        "'; known are state, active, kind, target");
-    }
-  }
-  return filter;
-}
+constexpr std::array<FilterKey<db::JobFilter>, 4> kFilterKeys{{
+    {"state",
+     [](db::JobFilter& filter, const std::string& value) -> Status {
+       filter.state = TRY(filter_word(
+           value, {"running", "rolling_back", "parked", "succeeded", "failed", "cancelled"}));
+       return {};
+     }},
+    {"active",
+     [](db::JobFilter& filter, const std::string& value) -> Status {
+       const auto word = TRY(filter_word(value, {"true", "false"}));
+       filter.activity =
+           word == "true" ? db::JobFilter::Activity::Active : db::JobFilter::Activity::Finished;
+       return {};
+     }},
+    {"kind",
+     [](db::JobFilter& filter, const std::string& value) -> Status {
+       filter.kind = value;
+       return {};
+     }},
+    {"target",
+     [](db::JobFilter& filter, const std::string& value) -> Status {
+       const std::string collection = value.substr(0, value.find('/'));
+       if (collection != "vms" && collection != "images")
+         return bad_filter("has a target that is neither vms/{uid} nor images/{uid}");
+       filter.target_uid = TRY(uid_of(value, collection, "filter"));
+       return {};
+     }},
+}};
 
 class Jobs final : public JobService {
  public:
@@ -53,28 +54,16 @@ class Jobs final : public JobService {
   }
 
   Result<v1::ListJobsResponse> list(const Caller&, const v1::ListJobsRequest& request) override {
-    const auto filter = TRY(filter_of(request.filter()));
-    const std::string order_by =
-        request.order_by().empty() ? "create_time desc" : request.order_by();
-    const auto order = TRY(parse_order(order_by, {"create_time"}));
-    const auto page = TRY(PageRequest::of(request, order.descending));
-    return parts_.core.readers->read([&](db::ReadTransaction& tx) -> Result<v1::ListJobsResponse> {
-      v1::ListJobsResponse response;
-      db::JobReader reader(tx);
-      response.set_revision(TRY(db::FeedReader(tx).revision()));
-      auto token = collect_page(
-          page, [&](const db::Page& part) { return reader.list(filter, part); },
-          [&](const db::Job& row) { return db::JobReader::key_of(row); },
-          [&](const db::Job& row) -> Result<bool> {
-            auto job = TRY(to_proto(row));
-            fill_progress(job);
-            *response.add_jobs() = std::move(job);
-            return true;
-          });
-      if (!token.ok()) return std::move(token).error();
-      response.set_next_page_token(std::move(token).value());
-      return response;
-    });
+    const auto query = TRY(
+        query_of(request, kFilterKeys, {.known = {"create_time"}, .usual = "create_time desc"}));
+    return list_page<v1::ListJobsResponse, db::JobReader>(
+        parts_, query,
+        [&](Inventory&, const db::Job& row, v1::ListJobsResponse& response) -> Result<bool> {
+          auto job = TRY(to_proto(row));
+          fill_progress(job);
+          *response.add_jobs() = std::move(job);
+          return true;
+        });
   }
 
   void wait(const Caller&, const v1::WaitJobRequest& request, Reply<v1::Job> reply) override {

@@ -1,41 +1,27 @@
 #include "server/app/vm_service.h"
 
-#include "base/text.h"
-#include "db/repo/feed_repo.h"
 #include "db/repo/vm_repo.h"
 #include "server/app/views.h"
 #include "server/app/words.h"
-#include "server/core/core_parts.h"
 #include "server/core/list_page.h"
 
 namespace reeve::server {
 
 namespace {
 
-struct VmQuery {
-  db::VmFilter filter{};
-  std::vector<FilterTerm> labels{};
-};
-
-Result<VmQuery> query_of(const std::string& filter) {
-  VmQuery query;
-  for (auto& term : TRY(parse_filter(filter))) {
-    if (term.key == "state") {
-      query.filter.state = TRY(filter_word(term.value, {"creating", "stopped", "running", "paused",
-                                                        "crashed", "missing", "unknown"}));
-    } else if (term.key == "host") {
-      query.filter.host_uid = TRY(uid_of(term.value, "hosts", "filter"));
-    } else if (term.key == "display_name") {
-      query.filter.name_glob = term.value;
-    } else if (term.key.starts_with("label.")) {
-      query.labels.push_back({term.key.substr(6), term.value});
-    } else {
-      return bad_filter("has an unknown key '" + term.key.substr(0, 64) +
-                        "'; known are state, host, display_name, label.KEY");
-    }
-  }
-  return query;
-}
+constexpr std::array<FilterKey<db::VmFilter>, 2> kFilterKeys{{
+    {"state",
+     [](db::VmFilter& filter, const std::string& value) -> Status {
+       filter.state = TRY(filter_word(
+           value, {"creating", "stopped", "running", "paused", "crashed", "missing", "unknown"}));
+       return {};
+     }},
+    {"host",
+     [](db::VmFilter& filter, const std::string& value) -> Status {
+       filter.host_uid = TRY(uid_of(value, "hosts", "filter"));
+       return {};
+     }},
+}};
 
 class Vms final : public VmService {
  public:
@@ -54,33 +40,18 @@ class Vms final : public VmService {
 
   Result<v1::ListVmsResponse> list(const Caller& caller,
                                    const v1::ListVmsRequest& request) override {
-    const auto query = TRY(query_of(request.filter()));
-    const auto order = TRY(parse_order(request.order_by(), {"display_name", "create_time"}));
-    const auto page = TRY(PageRequest::of(request, order.descending));
-    const auto by = order.key == "create_time" ? db::VmOrder::CreateTime : db::VmOrder::Name;
-    return parts_.core.readers->read([&](db::ReadTransaction& tx) -> Result<v1::ListVmsResponse> {
-      v1::ListVmsResponse response;
-      Inventory inventory(tx, parts_.now());
-      db::VmReader reader(tx);
-      response.set_revision(TRY(db::FeedReader(tx).revision()));
-      auto token = collect_page(
-          page, [&](const db::Page& part) { return reader.list(query.filter, by, part); },
-          [&](const db::Vm& row) { return db::VmReader::key_of(row, by); },
-          [&](const db::Vm& row) -> Result<bool> {
-            auto vm = TRY(inventory.show(row, caller.permissions));
-            for (const auto& label : query.labels) {
-              const auto it = vm.labels().find(label.key);
-              if (it == vm.labels().end() || it->second != label.value) return false;
-            }
-            redact(vm);
-            parts_.live->fill(vm);
-            *response.add_vms() = std::move(vm);
-            return true;
-          });
-      if (!token.ok()) return std::move(token).error();
-      response.set_next_page_token(std::move(token).value());
-      return response;
-    });
+    const auto query = TRY(query_of(request, kFilterKeys));
+    return list_page<v1::ListVmsResponse, db::VmReader>(
+        parts_, query,
+        [&](Inventory& inventory, const db::Vm& row,
+            v1::ListVmsResponse& response) -> Result<bool> {
+          auto vm = TRY(inventory.show(row, caller.permissions));
+          if (!query.matches(vm)) return false;
+          redact(vm);
+          parts_.live->fill(vm);
+          *response.add_vms() = std::move(vm);
+          return true;
+        });
   }
 
   void create(const Caller& caller, const v1::CreateVmRequest& request,

@@ -26,7 +26,7 @@ std::vector<std::string> hosts_in(const std::filesystem::path& path) {
   auto database = must(Database::open(path, {.access = Access::Write}));
   auto tx = must(database->begin_read());
   std::vector<std::string> out;
-  for (const auto& host : must(HostReader(tx).list({}, HostOrder::Name, {})))
+  for (const auto& host : must(HostReader(tx).list({}, ObjectOrder::Name, {})))
     out.push_back(host.name);
   return out;
 }

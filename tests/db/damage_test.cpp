@@ -27,7 +27,7 @@ FaultDisk::Image filled_image() {
 /// Everything a reader may do; errors are fine, crashes and hangs are not.
 void read_everything(Readers& readers) {
   (void)readers.read([](ReadTransaction& tx) {
-    return HostReader(tx).list({}, HostOrder::Name, {.limit = 1000});
+    return HostReader(tx).list({}, ObjectOrder::Name, {.limit = 1000});
   });
   (void)readers.read([](ReadTransaction& tx) { return FeedReader(tx).versions(0, {}, 1000); });
   (void)readers.read([](ReadTransaction& tx) { return HostReader(tx).get_by_name("name7"); });

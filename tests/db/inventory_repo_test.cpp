@@ -74,7 +74,7 @@ TEST_CASE("a hypervisor, a machine and an image come back as they were stored", 
   const auto found = must(HypervisorReader(tx).get_by_name("h1", "qemu"));
   CHECK(found.kind == "libvirt");
   CHECK(found.spec == "uri");
-  CHECK(must(HypervisorReader(tx).list({.host_uid = "h1"}, HypervisorOrder::Name, {})).size() == 1);
+  CHECK(must(HypervisorReader(tx).list({.host_uid = "h1"}, {})).size() == 1);
 
   auto vm = must(VmReader(tx).get_by_name("a-1"));
   vm.hypervisor_uid = "y1";
@@ -199,7 +199,7 @@ TEST_CASE("lists filter by host, state and name", "[db]") {
   auto tx = fleet.begin();
   VmRepo vms(tx);
   const auto list = [&](const VmFilter& filter) {
-    return names(must(vms.list(filter, VmOrder::Name, {})));
+    return names(must(vms.list(filter, ObjectOrder::Name, {})));
   };
   auto running = must(vms.get("v2"));
   running.state = "running";
@@ -225,16 +225,16 @@ TEST_CASE("names with odd characters are stored, found and matched literally", "
     must(vms.insert(vm_row("v" + std::to_string(i), odd[i]), by("a")));
   for (const auto& name : odd) {
     CHECK(must(vms.get_by_name(name)).name == name);
-    CHECK(names(must(vms.list({.name_glob = name}, VmOrder::Name, {}))) == Names{name});
+    CHECK(names(must(vms.list({.name_glob = name}, ObjectOrder::Name, {}))) == Names{name});
   }
-  CHECK(names(must(vms.list({.name_glob = "[x*"}, VmOrder::Name, {}))) == Names{"[x]"});
+  CHECK(names(must(vms.list({.name_glob = "[x*"}, ObjectOrder::Name, {}))) == Names{"[x]"});
 }
 
 TEST_CASE("paging visits every row once in every order and direction", "[db]") {
   Fleet fleet;
   auto tx = fleet.begin();
   VmReader vms(tx);
-  for (const auto order : {VmOrder::Name, VmOrder::CreateTime, VmOrder::Cpus, VmOrder::MemoryMib}) {
+  for (const auto order : {ObjectOrder::Name, ObjectOrder::CreateTime, ObjectOrder::UpdateTime}) {
     for (const bool descending : {false, true}) {
       const auto whole = names(must(vms.list({}, order, {.limit = 100, .descending = descending})));
       Names paged;
@@ -243,7 +243,7 @@ TEST_CASE("paging visits every row once in every order and direction", "[db]") {
         const auto rows = must(vms.list({}, order, page));
         if (rows.empty()) break;
         paged.push_back(rows[0].name);
-        page.after = VmReader::key_of(rows[0], order);
+        page.after = key_of(rows[0], order);
       }
       CHECK(paged == whole);
       CHECK(paged.size() == 4);
@@ -255,21 +255,22 @@ TEST_CASE("a page is stable while rows before it go", "[db]") {
   Fleet fleet;
   auto tx = fleet.begin();
   VmRepo vms(tx);
-  const auto first = must(vms.list({}, VmOrder::Name, {.limit = 2}));
+  const auto first = must(vms.list({}, ObjectOrder::Name, {.limit = 2}));
   must(vms.remove(first[0].uid, "", by("a")));
   must(vms.remove(first[1].uid, "", by("a")));
-  const Page next{.after = VmReader::key_of(first[1], VmOrder::Name), .limit = 2};
-  CHECK(names(must(vms.list({}, VmOrder::Name, next))) == Names{"b-1", "c-1"});
+  const Page next{.after = key_of(first[1], ObjectOrder::Name), .limit = 2};
+  CHECK(names(must(vms.list({}, ObjectOrder::Name, next))) == Names{"b-1", "c-1"});
 }
 
 TEST_CASE("a page that makes no sense is refused", "[db]") {
   Fleet fleet;
   auto tx = fleet.begin();
   VmReader vms(tx);
-  CHECK(reason_of(vms.list({}, VmOrder::Name, {.limit = 0})) == "BAD_PAGE");
-  CHECK(reason_of(vms.list({}, VmOrder::Name, {.limit = -1})) == "BAD_PAGE");
+  CHECK(reason_of(vms.list({}, ObjectOrder::Name, {.limit = 0})) == "BAD_PAGE");
+  CHECK(reason_of(vms.list({}, ObjectOrder::Name, {.limit = -1})) == "BAD_PAGE");
   for (const std::string value : {"", "x", "1x", "99999999999999999999"})
-    CHECK(reason_of(vms.list({}, VmOrder::Cpus, {.after = PageKey{value, "v"}})) == "BAD_PAGE");
+    CHECK(reason_of(vms.list({}, ObjectOrder::UpdateTime, {.after = PageKey{value, "v"}})) ==
+          "BAD_PAGE");
 }
 
 TEST_CASE("host loads add up what is placed", "[db]") {

@@ -98,7 +98,7 @@ TEST_CASE("jobs are listed by activity, target, parent and time", "[db]") {
   CHECK(list({.kind = "stop_vm", .state = "pending"}) == Uids{"j2", "j4", "j6"});
   CHECK(uids(must(jobs.active())) == Uids{"j1", "j3", "j4", "j5", "j6"});
   const auto middle = must(jobs.get("j3"));
-  CHECK(uids(must(jobs.list({}, {.after = JobReader::key_of(middle), .limit = 2}))) ==
+  CHECK(uids(must(jobs.list({}, {.after = key_of(middle, ObjectOrder::CreateTime), .limit = 2}))) ==
         Uids{"j4", "j5"});
 }
 

@@ -69,10 +69,39 @@ TEST_CASE("a migration keeps the data and leaves a backup of the schema before",
     auto tx = must(database->begin_read());
     CHECK(must(tx.text("SELECT colour FROM vm WHERE name = 'web'")) == "blue");
   }
-  auto backup = must(Database::open(dir / "reeve.db.before-0002", {.access = Access::ReadFile}));
+  auto backup = must(Database::open(dir / ("reeve.db.before-000" + std::to_string(versions.after)),
+                                    {.access = Access::ReadFile}));
   CHECK(must(backup->pragma("user_version")) == versions.before);
   auto tx = must(backup->begin_read());
   CHECK(must(tx.text("SELECT spec FROM vm WHERE name = 'web'")) == "spec of v1");
+}
+
+TEST_CASE("every migration after the first keeps the data of the one before", "[db]") {
+  FaultDisk disk;
+  auto database = must(Database::open("/reeve.db", {.vfs = disk.vfs()}));
+  const auto all = embedded_migrations();
+  must(migrate(*database, all.first(1)));
+  {
+    auto tx = must(database->begin());
+    must(tx.execute(
+        "INSERT INTO host (uid, name, etag, revision, create_time, update_time, state, "
+        "address, link_epoch, link_last_seq, spec, status) VALUES ('h1', 'alpha', '1', 1, 10, 20, "
+        "'connected', '', 0, 0, x'', x'')"));
+    must(
+        tx.execute("INSERT INTO vm (uid, name, host_uid, state, cpus, memory_mib, origin, etag, "
+                   "revision, create_time, update_time, spec, status) VALUES ('v1', 'web', 'h1', "
+                   "'running', 2, 512, 'managed', '2', 2, 11, 21, x'aa', x'bb')"));
+    must(tx.commit());
+  }
+  must(migrate(*database, all));
+  auto tx = must(database->begin_read());
+  for (const auto order : {ObjectOrder::Name, ObjectOrder::CreateTime, ObjectOrder::UpdateTime}) {
+    const auto vms = must(VmReader(tx).list({.state = "running"}, order, {}));
+    REQUIRE(vms.size() == 1);
+    CHECK(vms[0].name == "web");
+    CHECK(vms[0].spec == "\xaa");
+    CHECK(must(HostReader(tx).list({}, order, {})).size() == 1);
+  }
 }
 
 TEST_CASE("a migration may rebuild a table that others refer to", "[db]") {

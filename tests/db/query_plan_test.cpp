@@ -42,20 +42,22 @@ void list_all(ReadTransaction& tx, const std::vector<Filter>& filters,
           must(Repo(tx).list(filter, order, {.after = after, .descending = descending}));
 }
 
+void list_hypervisors(ReadTransaction& tx, const std::vector<HypervisorFilter>& filters) {
+  for (const auto& filter : filters)
+    for (const bool descending : {false, true})
+      for (const auto& after : {std::optional<PageKey>{}, std::optional<PageKey>{{"1", "u"}}})
+        must(HypervisorReader(tx).list(filter, {.after = after, .descending = descending}));
+}
+const std::vector kOrders{ObjectOrder::Name, ObjectOrder::CreateTime, ObjectOrder::UpdateTime};
+
 TEST_CASE("every list walks an index in its order", "[db]") {
   MemoryDb memory;
   {
     auto tx = must(memory.database->begin_read());
-    list_all<VmReader>(
-        tx, std::vector<VmFilter>{{}},
-        std::vector{VmOrder::Name, VmOrder::CreateTime, VmOrder::Cpus, VmOrder::MemoryMib});
-    list_all<HostReader>(tx, std::vector<HostFilter>{{}},
-                         std::vector{HostOrder::Name, HostOrder::CreateTime});
-    list_all<HypervisorReader>(tx, std::vector<HypervisorFilter>{{}},
-                               std::vector{HypervisorOrder::Name, HypervisorOrder::CreateTime});
-    list_all<ImageReader>(
-        tx, std::vector<ImageFilter>{{}},
-        std::vector{ImageOrder::Name, ImageOrder::CreateTime, ImageOrder::SizeBytes});
+    list_all<VmReader>(tx, std::vector<VmFilter>{{}, {.state = "s"}}, kOrders);
+    list_all<HostReader>(tx, std::vector<HostFilter>{{}}, kOrders);
+    list_all<ImageReader>(tx, std::vector<ImageFilter>{{}}, kOrders);
+    list_hypervisors(tx, {{}});
   }
   CHECK(slow_steps(*memory.database) == None{});
 }
@@ -68,14 +70,13 @@ TEST_CASE("lists by host, state, kind and name beginning use their index", "[db]
         tx,
         std::vector<VmFilter>{
             {.host_uid = "h"}, {.hypervisor_uid = "y"}, {.state = "s"}, {.name_glob = "web*"}},
-        std::vector{VmOrder::Name});
+        std::vector{ObjectOrder::Name});
     list_all<HostReader>(tx, std::vector<HostFilter>{{.state = "s"}, {.name_glob = "a*"}},
-                         std::vector{HostOrder::Name});
-    list_all<HypervisorReader>(tx, std::vector<HypervisorFilter>{{.host_uid = "h"}, {.state = "s"}},
-                               std::vector{HypervisorOrder::Name});
+                         std::vector{ObjectOrder::Name});
+    list_hypervisors(tx, {{.host_uid = "h"}, {.state = "s"}});
     list_all<ImageReader>(
         tx, std::vector<ImageFilter>{{.host_uid = "h"}, {.kind = "k"}, {.state = "s"}},
-        std::vector{ImageOrder::Name});
+        std::vector{ObjectOrder::Name});
     must(VmReader(tx).host_loads());
   }
   CHECK(slow_steps(*memory.database) == None{});

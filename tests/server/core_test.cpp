@@ -79,6 +79,51 @@ TEST_CASE("a plan shows steps and placement and changes nothing", "[core]") {
   CHECK(s.cluster.revision() == before);
 }
 
+TEST_CASE("lists come in every order that the API promises, forwards and backwards", "[core]") {
+  Scene s;
+  s.make("b-oldest", false);
+  s.cluster.world.run_for(2s);
+  const auto first = s.make("c-changed-last", false);
+  s.cluster.world.run_for(2s);
+  s.make("a-newest", false);
+  s.cluster.world.run_for(2s);
+  CHECK(s.cluster.finish(s.cluster.must_answer(s.start(first)).value().uid()).state() ==
+        v1::Job::STATE_SUCCEEDED);
+  const auto listed = [&](const std::string& order_by, const std::string& filter) {
+    std::string names;
+    v1::ListVmsRequest request;
+    request.set_order_by(order_by);
+    request.set_filter(filter);
+    request.set_page_size(1);
+    do {
+      const auto page = s.cluster.core().vms().list(s.cluster.caller, request);
+      REQUIRE(page.ok());
+      for (const auto& vm : page.value().vms()) names += vm.display_name().substr(0, 1);
+      request.set_page_token(page.value().next_page_token());
+    } while (!request.page_token().empty());
+    return names;
+  };
+  CHECK(listed("", "") == "abc");
+  CHECK(listed("create_time", "") == "bca");
+  CHECK(listed("update_time", "") == "bac");
+  CHECK(listed("update_time desc", "") == "cab");
+  CHECK(listed("update_time desc", "state = STOPPED") == "ab");
+  CHECK(listed("create_time", "state = STOPPED AND display_name = \"*-newest\"") == "a");
+  v1::ListVmsRequest wrong;
+  wrong.set_order_by("memory");
+  const auto refused = s.cluster.core().vms().list(s.cluster.caller, wrong);
+  CHECK(refused.error().reason() == "BAD_FILTER");
+  CHECK(refused.error().remedy().find("update_time") != std::string::npos);
+  for (const std::string order_by : {"update_time", "create_time", "display_name"}) {
+    v1::ListImagesRequest images;
+    images.set_order_by(order_by);
+    CHECK(s.cluster.core().images().list(s.cluster.caller, images).value().images_size() == 1);
+    v1::ListHostsRequest hosts;
+    hosts.set_order_by(order_by);
+    CHECK(s.cluster.core().hosts().list(s.cluster.caller, hosts).value().hosts_size() > 0);
+  }
+}
+
 TEST_CASE("the same request_id is the same job, and no other request", "[core]") {
   Scene s;
   const auto id = s.fresh();

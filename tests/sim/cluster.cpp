@@ -153,7 +153,7 @@ std::vector<std::string> Cluster::locks() {
 std::vector<v1::VirtualMachine> Cluster::vms() {
   return read([](db::ReadTransaction& tx) -> Result<std::vector<v1::VirtualMachine>> {
            std::vector<v1::VirtualMachine> all;
-           const auto rows = TRY(db::VmReader(tx).list({}, db::VmOrder::Name, {.limit = 1000}));
+           const auto rows = TRY(db::VmReader(tx).list({}, db::ObjectOrder::Name, {.limit = 1000}));
            for (const auto& row : rows) all.push_back(TRY(server::to_proto(row)));
            return all;
          })
@@ -170,7 +170,7 @@ std::vector<v1::Image> Cluster::images() {
   return read([](db::ReadTransaction& tx) -> Result<std::vector<v1::Image>> {
            std::vector<v1::Image> all;
            const auto rows =
-               TRY(db::ImageReader(tx).list({}, db::ImageOrder::Name, {.limit = 1000}));
+               TRY(db::ImageReader(tx).list({}, db::ObjectOrder::Name, {.limit = 1000}));
            for (const auto& row : rows) all.push_back(TRY(server::to_proto(row)));
            return all;
          })
