@@ -109,11 +109,14 @@ Status Inventory::require_free(const std::string& resource) {
 }
 
 Result<VmFacts> Inventory::facts(const db::Vm& row) {
+  return facts_of(row, TRY(holder_of(vm_name(row.uid))));
+}
+
+Result<VmFacts> Inventory::facts_of(const db::Vm& row, Holder holder) {
   VmFacts facts{.uid = row.uid,
                 .display_name = row.name,
                 .state = vm_state_of(row.state),
                 .origin = vm_origin_of(row.origin)};
-  auto holder = TRY(holder_of(vm_name(row.uid)));
   facts.active_job = std::move(holder.job_uid);
   facts.active_job_kind = std::move(holder.kind);
   facts.active_job_seconds = holder.seconds;
@@ -132,10 +135,17 @@ Result<VmFacts> Inventory::facts(const db::Vm& row) {
 
 Result<v1::VirtualMachine> Inventory::show(const db::Vm& row, PermissionSet permissions) {
   auto vm = TRY(to_proto(row));
-  const auto known = TRY(facts(row));
-  if (!known.active_job.empty()) vm.set_active_job(job_name(known.active_job));
-  for (auto& entry : allowed_actions(known, permissions))
-    *vm.add_allowed_actions() = std::move(entry);
+  auto holder = TRY(holder_of(vm.name()));
+  if (holder.job_uid.empty()) {
+    const auto [shared, is_new] = actions_.try_emplace(
+        Circumstances{row.state, row.origin, row.host_uid, row.hypervisor_uid, permissions});
+    if (is_new) shared->second = allowed_actions(TRY(facts_of(row, {})), permissions);
+    *vm.mutable_allowed_actions() = shared->second;
+  } else {
+    vm.set_active_job(job_name(holder.job_uid));
+    *vm.mutable_allowed_actions() =
+        allowed_actions(TRY(facts_of(row, std::move(holder))), permissions);
+  }
   if (!permissions.has(v1::PERMISSION_EDIT_VMS)) redact(vm);
   return vm;
 }

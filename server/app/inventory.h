@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "base/clock.h"
@@ -74,12 +75,18 @@ class Inventory {
     std::string kind{};
     std::int64_t seconds = 0;
   };
+  /// Decides allowed_actions of a machine that no job holds; machines alike in it share them.
+  using Circumstances =
+      std::tuple<std::string, std::string, std::string, std::string, PermissionSet>;
+  using Actions = google::protobuf::RepeatedPtrField<v1::AllowedAction>;
   Result<Holder> holder_of(const std::string& resource);
+  Result<VmFacts> facts_of(const db::Vm& row, Holder holder);
   Result<std::shared_ptr<const KnownHost>> load(db::Host row);
 
   db::ReadTransaction& tx_;
   const WallTime now_;
   std::map<std::string, std::shared_ptr<const KnownHost>> hosts_{};
+  std::map<Circumstances, Actions> actions_{};
 };
 
 /// Why DeleteImage is refused now; nothing when it is possible. Looks at the row alone, not at its

@@ -8,9 +8,12 @@ namespace reeve::server {
 
 namespace {
 
+std::string subject(const VmFacts& facts) {
+  return facts.display_name.empty() ? "the machine" : "machine '" + facts.display_name + "'";
+}
+
 std::string said(const VmFacts& facts, std::string_view needed) {
-  return "machine '" + facts.display_name + "' is " + to_word(facts.state) + ", not " +
-         std::string(needed);
+  return subject(facts) + " is " + to_word(facts.state) + ", not " + std::string(needed);
 }
 
 Error about(const VmFacts& facts, Error error, std::string remedy) {
@@ -53,20 +56,19 @@ std::optional<Error> state_refusal(VmVerb verb, const VmFacts& facts, Force forc
 
 std::optional<Error> place_refusal(const VerbRow& row, const VmFacts& facts) {
   if (!facts.host_connected)
-    return Error(Code::Unavailable, "HOST_UNREACHABLE",
-                 "host '" + facts.host_display_name + "' of machine '" + facts.display_name +
-                     "' is not connected")
+    return Error(
+               Code::Unavailable, "HOST_UNREACHABLE",
+               "host '" + facts.host_display_name + "' of " + subject(facts) + " is not connected")
         .resource(vm_name(facts.uid))
         .remedy("start reeve-agent on the host, or check the network between it and the server");
   if (!facts.hypervisor_available)
     return Error(Code::Unavailable, "HYPERVISOR_UNAVAILABLE",
-                 "the hypervisor of machine '" + facts.display_name + "' does not answer")
+                 "the hypervisor of " + subject(facts) + " does not answer")
         .resource(vm_name(facts.uid))
         .remedy("see the hypervisor's description on the host for why");
   if (!row.capability.empty() && !std::ranges::binary_search(facts.capabilities, row.capability))
     return Error(Code::FailedPrecondition, "NOT_SUPPORTED",
-                 "the hypervisor of machine '" + facts.display_name + "' cannot do " +
-                     std::string(row.method))
+                 "the hypervisor of " + subject(facts) + " cannot do " + std::string(row.method))
         .resource(vm_name(facts.uid))
         .with("capability", std::string(row.capability));
   return {};
@@ -88,19 +90,20 @@ std::optional<Error> refusal(VmVerb verb, const VmFacts& facts, Force force) {
                       facts.active_job_seconds);
   if (!row.discovered && facts.origin != v1::VirtualMachine::ORIGIN_MANAGED)
     return Error(Code::FailedPrecondition, "VM_NOT_MANAGED",
-                 "machine '" + facts.display_name +
-                     "' was not made by Reeve: only its power state "
-                     "can be changed")
+                 subject(facts) + " was not made by Reeve: only its power state can be changed")
         .resource(vm_name(facts.uid))
         .remedy("change or delete it with the tools of its hypervisor");
   if (auto error = state_refusal(verb, facts, force)) return error;
   return place_refusal(row, facts);
 }
 
-std::vector<v1::AllowedAction> allowed_actions(const VmFacts& facts, PermissionSet permissions) {
-  std::vector<v1::AllowedAction> actions;
+google::protobuf::RepeatedPtrField<v1::AllowedAction> allowed_actions(const VmFacts& machine,
+                                                                      PermissionSet permissions) {
+  VmFacts facts = machine;
+  facts.display_name.clear();
+  google::protobuf::RepeatedPtrField<v1::AllowedAction> actions;
   for (const VerbRow& row : kVmVerbTable) {
-    auto& action = actions.emplace_back();
+    auto& action = *actions.Add();
     action.set_verb(std::string(row.method));
     if (!permissions.has(row.permission)) {
       action.set_reason("PERMISSION_DENIED");

@@ -84,7 +84,7 @@ Verdict verdict_of(VmVerb verb, v1::VirtualMachine::State state);
 /// Everything that decides whether a verb is possible.
 struct VmFacts {
   std::string uid{};
-  std::string display_name{};
+  std::string display_name{};  ///< empty: messages say "the machine"
   v1::VirtualMachine::State state = v1::VirtualMachine::STATE_UNKNOWN;
   v1::VirtualMachine::Origin origin = v1::VirtualMachine::ORIGIN_MANAGED;
   std::string active_job{};  ///< uid; empty when none
@@ -104,8 +104,10 @@ enum class Force { No, Yes };
 std::optional<Error> refusal(VmVerb verb, const VmFacts& facts, Force force);
 
 /// One entry per verb, in the order of the table. A verb that needs force counts as not allowed,
-/// with the remedy in the description.
-std::vector<v1::AllowedAction> allowed_actions(const VmFacts& facts, PermissionSet permissions);
+/// with the remedy in the description. Says nothing that is true of this machine alone, unless a
+/// job holds it: machines in the same circumstances share the answer.
+google::protobuf::RepeatedPtrField<v1::AllowedAction> allowed_actions(const VmFacts& facts,
+                                                                      PermissionSet permissions);
 
 /// Aborted/RESOURCE_BUSY naming the job that holds `resource`.
 Error busy_error(const std::string& resource, const std::string& job_uid,

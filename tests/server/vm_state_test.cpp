@@ -65,12 +65,26 @@ TEST_CASE("every verb in every state answers as the table says", "[app]") {
             (expected == "force" ? "VM_NOT_STOPPED" : expected));
       CHECK(reason(refusal(verb, facts, Force::Yes)) == (expected == "force" ? "" : expected));
       const auto actions = allowed_actions(facts, PermissionSet::all());
-      const auto& action = actions[static_cast<std::size_t>(verb)];
+      const auto& action = actions[static_cast<int>(verb)];
       CHECK(action.verb() == row_of(verb).method);
       CHECK(action.allowed() == expected.empty());
       CHECK(action.reason().empty() == expected.empty());
       CHECK(action.description().empty() == expected.empty());
     }
+  }
+}
+
+TEST_CASE("machines in the same circumstances may do the same, word by word", "[app]") {
+  for (const auto state : kStates) {
+    const auto one = a_vm(state);
+    auto other = a_vm(state);
+    other.uid = "3f0c9c2e-0000-4000-8000-000000000002";
+    other.display_name = "mail";
+    const auto first = allowed_actions(one, PermissionSet::all());
+    const auto second = allowed_actions(other, PermissionSet::all());
+    REQUIRE(first.size() == second.size());
+    for (int i = 0; i < first.size(); ++i)
+      CHECK(first[i].SerializeAsString() == second[i].SerializeAsString());
   }
 }
 
