@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <thread>
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include "agent/console/consoles.h"
+#include "agent/driver/core/driver.h"
 #include "agent/driver/libvirt/driver.h"
 #include "agent/driver/sim/driver.h"
 #include "agent/host/machine_probe.h"
@@ -56,7 +59,7 @@ class RunningAgent final : public Agent {
     const reeve::v1::KvmFacts kvm = probe_kvm_here();
     log::info("kvm probed", {{"usable", kvm.usable()}, {"description", kvm.description()}});
     probe_ = std::make_unique<MachineProbe>(HostRoot{}, kvm);
-    TRY(attach_drivers(kvm.usable()));
+    TRY(attach_drivers(kvm));
     link_ = std::make_unique<GrpcLink>(identity_, identity.link_address());
     Consoles::Drivers drivers;
     for (const auto& [id, driver] : drivers_) drivers.emplace(id, driver.get());
@@ -74,11 +77,26 @@ class RunningAgent final : public Agent {
   }
 
  private:
-  Status attach_drivers(bool kvm_usable) {
+  Status attach_core(const reeve::v1::KvmFacts& kvm) {
+    if (config_.core == "off") return {};
+    core_driver::CoreOptions options;
+    options.records = data_ + "/core";
+    options.program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "reeve-vmm";
+    options.version = REEVE_VERSION;
+    options.boot_id = read_boot_id(HostRoot{});
+    options.usable = kvm.usable() || (config_.core == "any" && ::access("/dev/kvm", R_OK) == 0);
+    options.description = kvm.description();
+    drivers_.emplace(
+        "core", TRY(core_driver::CoreDriver::create(std::move(options), RealClock::instance())));
+    return {};
+  }
+
+  Status attach_drivers(const reeve::v1::KvmFacts& kvm) {
+    TRY(attach_core(kvm));
     for (const auto& one : config_.libvirt) {
       libvirt::LibvirtOptions options;
       options.uri = one.uri;
-      options.kvm_usable = kvm_usable;
+      options.kvm_usable = kvm.usable();
       options.confine = config_.confine_guests;
       options.disk_cache = config_.disk_cache;
       auto driver = TRY(libvirt::LibvirtDriver::create(std::move(options), RealClock::instance(),

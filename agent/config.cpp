@@ -11,8 +11,8 @@
 namespace reeve::agent {
 namespace {
 
-constexpr std::array<std::string_view, 10> kKeys{
-    "libvirt",    "import_dirs", "bridges",        "simulate",  "confine_guests",
+constexpr std::array<std::string_view, 11> kKeys{
+    "core",       "libvirt",     "import_dirs",    "bridges",   "simulate",  "confine_guests",
     "disk_cache", "console_kib", "worker_threads", "log_level", "hypervisor"};
 
 Error bad(const std::string& name, const std::string& what) {
@@ -111,6 +111,8 @@ Status check(const AgentConfig& config, const std::string& name) {
   static const std::set<std::string> levels{"debug", "info", "warning", "error"};
   if (!levels.contains(config.log_level))
     return bad(name, "'log_level' is debug, info, warning or error");
+  if (config.core != "auto" && config.core != "any" && config.core != "off")
+    return bad(name, "'core' is auto, any or off");
   static const std::set<std::string> caches{"writeback", "none", "writethrough", "directsync",
                                             "unsafe"};
   if (!caches.contains(config.disk_cache))
@@ -165,6 +167,7 @@ Result<AgentConfig> parse_config(const std::string& text, const std::string& nam
     config.import_dirs = TRY(strings(*node, name, "import_dirs"));
   if (const auto* node = table.get("bridges"))
     config.bridges = TRY(strings(*node, name, "bridges"));
+  TRY(take(table, "core", "text", name, config.core));
   TRY(take(table, "simulate", "yes or no (true, false)", name, config.simulate));
   TRY(take(table, "confine_guests", "yes or no (true, false)", name, config.confine_guests));
   TRY(take(table, "disk_cache", "text", name, config.disk_cache));
@@ -183,6 +186,8 @@ std::string to_toml(const AgentConfig& config) {
   put("Folders below which images may be imported from this host.", "import_dirs",
       list(config.import_dirs));
   put("Bridges machines may be attached to; \"*\" for any.", "bridges", list(config.bridges));
+  put("The own core: auto, any (also where KVM runs only guests made for it) or off.", "core",
+      quoted(config.core));
   put("Offer a hypervisor \"sim\" that only pretends.", "simulate",
       config.simulate ? "true" : "false");
   put("Security labels for machines where libvirt has a driver for them.", "confine_guests",

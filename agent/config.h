@@ -22,10 +22,13 @@ struct AgentConfig {
   bool libvirt_is_default = true;          ///< nobody said anything about libvirt
   std::vector<std::string> import_dirs{};  ///< images may be imported from below these
   std::vector<std::string> bridges{};      ///< machines may be attached to these; "*" for any
-  bool simulate = false;                   ///< offer a hypervisor "sim" that only pretends
-  bool confine_guests = true;              ///< security labels where libvirt has a driver for them
-  std::string disk_cache{"writeback"};     ///< of libvirt machines
-  std::int64_t console_kib = 1024;         ///< output kept of each machine's console
+  /// The own core: "auto" runs machines where KVM does, "any" also where KVM runs only guests made
+  /// for it, "off" does not offer it.
+  std::string core{"auto"};
+  bool simulate = false;                ///< offer a hypervisor "sim" that only pretends
+  bool confine_guests = true;           ///< security labels where libvirt has a driver for them
+  std::string disk_cache{"writeback"};  ///< of libvirt machines
+  std::int64_t console_kib = 1024;      ///< output kept of each machine's console
   std::int64_t worker_threads = 8;
   std::string log_level{"info"};
 };

@@ -26,6 +26,9 @@ inline constexpr const char* kRestoreFile =
 inline constexpr const char* kPidFile = "vmm.pid";  ///< "PID START_TICKS\n", see base/subprocess.h
 inline constexpr const char* kControlSocket = "control.sock";
 inline constexpr const char* kExitFile = "exit.pb";  ///< ExitReport, written when the machine ended
+inline constexpr const char* kConsoleSocket = "console.sock";  ///< bytes typed at the console
+/// All console output of all runs; bounded, the older part is in FILE.0.
+inline constexpr const char* kConsoleLog = "console.log";
 inline constexpr const char* kConsoleTail = "console.tail";  ///< the last console output, likewise
 
 /// One connection. Calls block and are for one thread at a time. A failed call leaves the

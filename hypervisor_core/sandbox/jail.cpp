@@ -111,8 +111,15 @@ std::string Report::text() const {
   return held + (missing.empty() ? "" : "; missing: " + missing);
 }
 
-void close_inherited() {
-  (void)::close_range(STDERR_FILENO + 1, ~0u, 0);
+void close_inherited(std::vector<int> keep) {
+  std::sort(keep.begin(), keep.end());
+  unsigned first = STDERR_FILENO + 1;
+  for (const int kept : keep) {
+    const auto number = static_cast<unsigned>(kept);
+    if (number > first) (void)::close_range(first, number - 1, 0);
+    first = std::max(first, number + 1);
+  }
+  (void)::close_range(first, ~0u, 0);
 }
 
 Result<Jail> Jail::begin(const JailPlan& plan, Warden warden) {

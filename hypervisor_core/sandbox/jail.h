@@ -71,8 +71,9 @@ class Jail {
   Fd folder_;
 };
 
-/// Descriptors above standard error that nobody meant to pass on. First of all in a process.
-void close_inherited();
+/// Descriptors above standard error that nobody meant to pass on, but for `keep`. First of all in a
+/// process.
+void close_inherited(std::vector<int> keep = {});
 
 /// For every thread but the first, in a closed jail.
 Status narrow_thread(ThreadRole role);

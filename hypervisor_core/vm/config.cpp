@@ -36,8 +36,10 @@ Status check_disk(const v1::DiskConfig& disk) {
 
 Status check_nic(const v1::NicConfig& nic) {
   if (!is_mac(nic.mac())) return bad("'" + nic.mac() + "' is not a MAC address");
-  if (nic.tap_name().empty() == nic.passt_socket().empty())
-    return bad("network card '" + nic.id() + "' needs either a tap or a passt socket");
+  const int backends = (nic.tap_name().empty() ? 0 : 1) + (nic.passt_socket().empty() ? 0 : 1) +
+                       (nic.passt_fd() >= 3 ? 1 : 0);
+  if (backends != 1)
+    return bad("network card '" + nic.id() + "' needs either a tap or a socket of passt");
   if (nic.queue_pairs() > 8) return bad("network card '" + nic.id() + "' has more than 8 queues");
   return {};
 }

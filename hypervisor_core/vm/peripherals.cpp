@@ -39,6 +39,9 @@ std::array<std::uint8_t, 6> mac_of(const std::string& text) {
 }  // namespace
 
 Result<std::unique_ptr<NetBackend>> open_network_backend(const v1::NicConfig& config) {
+  if (config.passt_fd() != 0)
+    return std::unique_ptr<NetBackend>(
+        TRY(PasstBackend::adopt(Fd(static_cast<int>(config.passt_fd())))));
   if (config.tap_name().empty())
     return std::unique_ptr<NetBackend>(TRY(PasstBackend::connect(config.passt_socket())));
   const auto pairs = static_cast<std::uint16_t>(std::max(config.queue_pairs(), 1u));

@@ -170,8 +170,9 @@ Status Vm::save(StateSink& sink) {
   return save_machine(sink, *board_, vcpus_, config_, accelerator_.name());
 }
 
-Status Vm::press_power_button() {
+Status Vm::press_power_button(AfterPowerOff after) {
   TRY(require_alive());
+  after_power_off_ = after;
   board_->acpi().press_power_button();
   return {};
 }
@@ -211,6 +212,7 @@ Status Vm::restart() {
   for (std::size_t i = 0; i < vcpus_.size(); ++i) TRY(vcpus_[i]->vcpu().set_state(power_on_[i]));
   TRY(boot());
   guest_panicked_ = false;
+  after_power_off_ = AfterPowerOff::End;
   ++resets_;
   return {};
 }
@@ -293,6 +295,7 @@ void Vm::act_on_event(MachineEvent event, std::uint32_t value) {
     case MachineEvent::Panicked:
     case MachineEvent::CrashLoaded: guest_panicked_ = true; return;
     case MachineEvent::PowerOff:
+      if (after_power_off_ == AfterPowerOff::Restart) return start_again();
       return end(report_of(v1::ExitReport::KIND_GUEST_POWER_OFF, "the guest powered off"));
     case MachineEvent::DebugExit: {
       auto report = report_of(v1::ExitReport::KIND_DEBUG_EXIT, "debug exit by the guest");
@@ -303,6 +306,10 @@ void Vm::act_on_event(MachineEvent event, std::uint32_t value) {
   }
   if (config_.on_reset() == v1::ON_RESET_STOP)
     return end(report_of(v1::ExitReport::KIND_GUEST_RESET, "the guest reset"));
+  start_again();
+}
+
+void Vm::start_again() {
   const bool was_running = state() == State::Running;
   halt();
   auto restarted = restart();

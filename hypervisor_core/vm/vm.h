@@ -71,7 +71,10 @@ class Vm final : private MachineEvents {
   Status pause();
   Status resume();
   Status reset();
-  Status press_power_button();
+  /// What becomes of the machine when the guest powers off next.
+  enum class AfterPowerOff : std::uint8_t { End, Restart };
+  /// The guest sees its power button pressed. The choice holds until the next press or start.
+  Status press_power_button(AfterPowerOff after = AfterPowerOff::End);
   /// Writes the machine to `sink`; it must be Paused and stays so.
   /// FailedPrecondition/VM_NOT_PAUSED, errors of the sink.
   Status save(StateSink& sink);
@@ -117,6 +120,7 @@ class Vm final : private MachineEvents {
   Status prepare_threads() REEVE_REQUIRES(verbs_);
   Status on_event_thread(const std::function<Status()>& work);
   Status restart() REEVE_REQUIRES(verbs_);
+  void start_again() REEVE_REQUIRES(verbs_);
   void end(v1::ExitReport report) REEVE_REQUIRES(verbs_);
   Status require_alive() const;
   std::string describe_registers(std::uint32_t vcpu);
@@ -140,6 +144,7 @@ class Vm final : private MachineEvents {
   std::atomic<State> state_{State::Created};
   std::atomic<std::uint32_t> resets_{0};
   std::atomic<bool> guest_panicked_{false};
+  std::atomic<AfterPowerOff> after_power_off_{AfterPowerOff::End};
 
   mutable Mutex exit_mutex_;
   mutable CondVar ended_;

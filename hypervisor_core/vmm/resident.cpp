@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 
 /// The lock says whether a process has the directory, its content which one.
 Result<Fd> claim(const fs::path& run_dir) {
-  auto file = TRY(open_file(run_dir / control::kPidFile, O_RDWR | O_CREAT, 0600));
+  auto file = TRY(open_file(run_dir / control::kPidFile, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
   if (flock(file.get(), LOCK_EX | LOCK_NB) != 0)
     return Error{Code::FailedPrecondition, "VMM_RUNS", "another reeve-vmm has " + run_dir.string()};
   return file;
@@ -53,6 +53,14 @@ Result<v1::MachineConfig> read_config(const fs::path& run_dir) {
     return Error{Code::InvalidArgument, "MACHINE_CONFIG",
                  "machine.pb is not a machine configuration"};
   return config;
+}
+
+/// What the agent hands down on purpose.
+std::vector<int> sockets_of(const v1::MachineConfig& config) {
+  std::vector<int> sockets;
+  for (const auto& nic : config.nics())
+    if (nic.passt_fd() != 0) sockets.push_back(static_cast<int>(nic.passt_fd()));
+  return sockets;
 }
 
 /// From the saved state in the run directory when there is one, else from its kernel.
@@ -92,11 +100,11 @@ void report_crash(int folder, int status) {
 }  // namespace
 
 Status run_resident(const Residence& residence) {
-  sandbox::close_inherited();
   const fs::path run_dir(residence.run_dir);
+  auto config = TRY(read_config(run_dir));
+  sandbox::close_inherited(sockets_of(config));
   Fd lock = TRY(claim(run_dir));
   TRY(remove_file(run_dir / control::kExitFile));
-  auto config = TRY(read_config(run_dir));
   if (chdir(run_dir.c_str()) != 0) return errno_error("entering " + residence.run_dir);
   if (!config.vsock_path().empty())
     config.set_vsock_path(TRY(path_in_cell(config.vsock_path(), run_dir.string())));
@@ -118,6 +126,7 @@ Status run_resident(const Residence& residence) {
   if (jail) options.prepare_thread = sandbox::narrow_thread;
   const auto vm = TRY(make_machine(run_dir, config, *kvm, options));
   vm->console().set_listener(ring);
+  auto typists = TRY(listen_at(run_dir / control::kConsoleSocket));
   auto listener = TRY(listen_at(run_dir / control::kControlSocket));
   fs::path folder = run_dir;
   sandbox::Report report;
@@ -129,10 +138,12 @@ Status run_resident(const Residence& residence) {
   }
   // Opened again: a descriptor from outside would lead back there.
   const Fd inside = TRY(open_file(folder, O_RDONLY | O_DIRECTORY));
-  Server server(*vm, std::move(listener), wake.get(), inside.get(), report);
+  const auto console = TRY(ConsoleOutlet::open(*vm, inside.get(), std::move(typists)));
+  Server server(*vm, *console, std::move(listener), wake.get(), inside.get(), report);
   TRY(vm->state() == Vm::State::Created ? vm->start() : vm->resume());
   server.serve();
   vm->console().set_listener({});
+  console->write_log();
   return leave_report(folder, *vm);
 }
 

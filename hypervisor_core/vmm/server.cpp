@@ -18,6 +18,7 @@ constexpr std::size_t kConsolePiece = 64 << 10;
 constexpr std::size_t kMaxTyped = 4096;
 constexpr auto kFarewell = std::chrono::seconds(1);
 constexpr std::uint32_t kMaxAgentTimeout = 60'000;
+constexpr int kTypingPace = 5;
 
 void fill_error(v1::ControlError& out, const Error& error) {
   out.set_code(static_cast<std::uint32_t>(error.code()));
@@ -41,8 +42,14 @@ struct Server::Connection {
   }
 };
 
-Server::Server(Vm& vm, Fd listener, int wake, int run_dir, const sandbox::Report& jail)
-    : vm_(vm), listener_(std::move(listener)), wake_(wake), run_dir_(run_dir), jail_(jail) {}
+Server::Server(Vm& vm, ConsoleOutlet& console, Fd listener, int wake, int run_dir,
+               const sandbox::Report& jail)
+    : vm_(vm),
+      console_(console),
+      listener_(std::move(listener)),
+      wake_(wake),
+      run_dir_(run_dir),
+      jail_(jail) {}
 
 Server::~Server() = default;
 
@@ -58,6 +65,7 @@ void Server::serve() {
       last_resets_ = resets;
       ++state_changes_;
     }
+    console_.write_log();
     bool busy = false;
     std::vector<pollfd> wait{{wake_, POLLIN, 0}, {listener_.get(), POLLIN, 0}};
     for (auto& connection : connections_) {
@@ -67,12 +75,14 @@ void Server::serve() {
       wait.push_back(
           {connection->socket.get(), static_cast<short>(POLLIN | (pending ? POLLOUT : 0)), 0});
     }
+    const std::size_t callers_end = wait.size();
+    console_.add_to(wait);
     if (ended && (!busy || std::chrono::steady_clock::now() >= give_up_at)) return;
     (void)poll(wait.data(), wait.size(), poll_timeout_ms(ended));
     eventfd_t ignored = 0;
     (void)eventfd_read(wake_, &ignored);
     finish_agent_call();
-    for (std::size_t i = 2; i < wait.size(); ++i) {
+    for (std::size_t i = 2; i < callers_end; ++i) {
       auto& connection = connections_[i - 2];
       bool alive = true;
       if ((wait[i].revents & POLLOUT) != 0) alive = flush(*connection);
@@ -84,6 +94,7 @@ void Server::serve() {
     }
     std::erase(connections_, nullptr);
     if ((wait[1].revents & POLLIN) != 0) accept_caller();
+    console_.serve(std::span(wait).subspan(callers_end));
   }
 }
 
@@ -139,7 +150,10 @@ Status Server::obey(Connection& connection, const v1::ControlRequest& request,
     case Verb::kPause: TRY(vm_.pause()); break;
     case Verb::kResume: TRY(vm_.state() == Vm::State::Created ? vm_.start() : vm_.resume()); break;
     case Verb::kReset: TRY(vm_.reset()); break;
-    case Verb::kPressPowerButton: TRY(vm_.press_power_button()); break;
+    case Verb::kPressPowerButton:
+      TRY(vm_.press_power_button(request.press_power_button().restart() ? Vm::AfterPowerOff::Restart
+                                                                        : Vm::AfterPowerOff::End));
+      break;
     case Verb::kStop: vm_.stop(); break;
     case Verb::kWatchConsole:
       connection.watches_console = true;
@@ -243,6 +257,7 @@ void Server::finish_agent_call() {
 
 int Server::poll_timeout_ms(bool ended) const {
   if (ended) return 100;
+  if (console_.is_waiting_for_guest()) return kTypingPace;
   if (!agent_call_) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(agent_call_->deadline -
                                                                  std::chrono::steady_clock::now());

@@ -15,6 +15,7 @@
 #include "hypervisor_core/control/frame.h"
 #include "hypervisor_core/sandbox/report.h"
 #include "hypervisor_core/vm/vm.h"
+#include "hypervisor_core/vmm/console_outlet.h"
 
 namespace reeve::core::vmm {
 
@@ -26,7 +27,8 @@ class Server {
 
   /// `wake` is an eventfd that the machine rings on output and changes of state; `run_dir` an open
   /// folder; `jail` is told to whoever asks for the status. All outlive the server.
-  Server(Vm& vm, Fd listener, int wake, int run_dir, const sandbox::Report& jail);
+  Server(Vm& vm, ConsoleOutlet& console, Fd listener, int wake, int run_dir,
+         const sandbox::Report& jail);
   ~Server();
 
   /// Returns when the machine has ended and callers know, or at once after stop was asked for.
@@ -49,6 +51,7 @@ class Server {
   v1::MachineStatus status() const;
 
   Vm& vm_;
+  ConsoleOutlet& console_;
   Fd listener_;
   const int wake_;
   const int run_dir_;

@@ -6,6 +6,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "agent/driver/core/driver.h"
 #include "agent/driver/libvirt/driver.h"
 #include "agent/driver/sim/driver.h"
 #include "base/file.h"
@@ -13,6 +14,8 @@
 #include "base/subprocess.h"
 #include "base/unix_socket.h"
 #include "base/uuid.h"
+#include "tests/hypervisor_core/support/console_guest.h"
+#include "tests/hypervisor_core/support/payload_kernel.h"
 #include "tests/support/guest_files.h"
 #include "tests/support/libvirtd.h"
 
@@ -112,6 +115,42 @@ class LibvirtQemuBed final : private Libvirtd, public LibvirtBed {
   }
 };
 
+class CorePayloadBed final : private TempDir, public DriverWorld {
+ public:
+  CorePayloadBed() { restart_driver(); }
+  ~CorePayloadBed() override {
+    const auto left = driver_->list();
+    for (const auto& guest : left.ok() ? left.value() : std::vector<GuestSeen>{})
+      (void)driver_->power_off(guest.uid);
+  }
+  Driver& driver() override { return *driver_; }
+  bool restart_driver() override {
+    driver_.reset();
+    core_driver::CoreOptions options;
+    options.records = path() / "records";
+    options.program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "reeve-vmm";
+    options.version = "test";
+    options.boot_id = "boot";
+    options.usable = true;
+    auto made = core_driver::CoreDriver::create(std::move(options), RealClock::instance());
+    INFO((made.ok() ? "" : made.error().message()));
+    REQUIRE(made.ok());
+    driver_ = std::move(made).value();
+    return true;
+  }
+  void furnish(GuestDefinition& guest) override { guest.kernel_path = kernel_.path(); }
+  void wait_until_up(const GuestDefinition& guest, int times) override {
+    const auto log = driver_->serial_console()->log_path(guest.uid).value();
+    REQUIRE(poll_until([&] { return contains(log, "REEVE-GUEST UP", times); }));
+  }
+  std::pair<std::string, std::string> exchange() override { return {"anything\n", "one-42"}; }
+  bool eventually(const std::function<bool()>& holds) override { return poll_until(holds); }
+
+ private:
+  const core::test::PayloadKernel kernel_{core::test::kConsoleGuest};
+  std::unique_ptr<Driver> driver_;
+};
+
 }  // namespace
 
 Fd connect_to(const std::string& socket_path) {
@@ -180,6 +219,9 @@ std::unique_ptr<DriverWorld> SimWorldOfDrivers::make() {
 }
 std::unique_ptr<DriverWorld> LibvirtTestWorld::make() {
   return std::make_unique<LibvirtTestBed>();
+}
+std::unique_ptr<DriverWorld> CorePayloadWorld::make() {
+  return std::make_unique<CorePayloadBed>();
 }
 std::unique_ptr<DriverWorld> LibvirtQemuWorld::make() {
   return std::make_unique<LibvirtQemuBed>();

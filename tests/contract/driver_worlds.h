@@ -29,6 +29,10 @@ class DriverWorld {
   virtual void furnish(agent::GuestDefinition& guest) = 0;
   /// Returns once a running guest would answer the power button, having come up `times` times.
   virtual void wait_until_up(const agent::GuestDefinition& /*guest*/, int /*times*/) {}
+  /// A line for the guest's console, and what the guest then writes.
+  virtual std::pair<std::string, std::string> exchange() {
+    return {"echo one-$((40 + 2))\n", "one-42"};
+  }
   /// Lets time pass until `holds`, at most a few minutes of it.
   virtual bool eventually(const std::function<bool()>& holds) = 0;
 
@@ -75,7 +79,14 @@ struct LibvirtQemuWorld {
   static std::unique_ptr<DriverWorld> make();
 };
 
-#define REEVE_DRIVER_WORLDS \
-  reeve::test::SimWorldOfDrivers, reeve::test::LibvirtTestWorld, reeve::test::LibvirtQemuWorld
+/// The own core with guests of a few bytes, straight on /dev/kvm: they run on any KVM.
+struct CorePayloadWorld {
+  static constexpr const char* kName = "core";
+  static std::unique_ptr<DriverWorld> make();
+};
+
+#define REEVE_DRIVER_WORLDS                                                                     \
+  reeve::test::SimWorldOfDrivers, reeve::test::LibvirtTestWorld, reeve::test::LibvirtQemuWorld, \
+      reeve::test::CorePayloadWorld
 
 }  // namespace reeve::test

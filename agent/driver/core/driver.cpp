@@ -1,0 +1,379 @@
+#include "agent/driver/core/driver.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <sstream>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/driver/core/guest_network.h"
+#include "agent/driver/core/seen.h"
+#include "base/file.h"
+#include "base/log.h"
+
+namespace reeve::agent::core_driver {
+namespace {
+
+namespace control = core::control;
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+using core::v1::ControlRequest;
+
+constexpr auto kLook = 5s;
+constexpr auto kVerb = 30s;
+constexpr auto kSave = 30min;
+constexpr const char* kSavedFile = "saved.state";  ///< while it is written
+
+Error not_found(std::string_view uid) {
+  return {Code::NotFound, "GUEST_NOT_FOUND", "no guest " + std::string(uid.substr(0, 64))};
+}
+
+Error wrong_state(const GuestSeen& seen) {
+  return {Code::FailedPrecondition, "GUEST_STATE",
+          "guest '" + seen.display_name + "' is " + name_of(seen.state)};
+}
+
+bool is_off(const GuestSeen& seen) {
+  return seen.state == GuestState::Stopped || seen.state == GuestState::Crashed;
+}
+
+std::int64_t rss_mib(pid_t pid) {
+  const auto text = read_file("/proc/" + std::to_string(pid) + "/statm");
+  if (!text.ok()) return 0;
+  std::istringstream words(text.value());
+  std::int64_t size = 0, resident = 0;
+  words >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE) >> 20;
+}
+
+/// Leaves the console's log, and the pid file, whose lock keeps a second process out.
+Status clean(const std::string& folder) {
+  TRY(make_dirs(folder));
+  for (const char* name : {control::kExitFile, control::kRestoreFile, control::kControlSocket,
+                           control::kConsoleSocket, control::kConsoleTail, kSavedFile})
+    TRY(remove_file(fs::path(folder) / name));
+  return {};
+}
+
+}  // namespace
+
+CoreDriver::CoreDriver(CoreOptions options, const Clock& clock)
+    : options_(std::move(options)),
+      clock_(clock),
+      records_(options_.records),
+      user_network_(has_passt()) {}
+
+CoreDriver::~CoreDriver() = default;
+
+Result<std::unique_ptr<CoreDriver>> CoreDriver::create(CoreOptions options, const Clock& clock) {
+  std::unique_ptr<CoreDriver> driver(new CoreDriver(std::move(options), clock));
+  driver->watcher_ = std::make_unique<Watcher>(
+      Watcher::Listener{.changed = [self = driver.get()](const auto& uid) { self->tell(uid); },
+                        .ended = [self = driver.get()](const auto& uid) { self->ended(uid); }});
+  auto records = TRY(driver->records_.load());
+  Lock lock(driver->mutex_);
+  for (auto& record : records) {
+    Guest guest{.record = std::move(record)};
+    const std::string uid = guest.record.uid();
+    if (auto process = VmmProcess::find(vmm_folder(guest.record))) {
+      guest.process = std::make_shared<const VmmProcess>(std::move(*process));
+      driver->watcher_->add(uid, guest.process);
+      log::info("machine found running", {{"guest", uid}});
+    }
+    driver->guests_.emplace(uid, std::move(guest));
+  }
+  return driver;
+}
+
+DriverFacts CoreDriver::facts() {
+  DriverFacts facts;
+  facts.kind = "core";
+  facts.version = options_.version;
+  facts.available = options_.usable;
+  if (!options_.usable) facts.description = options_.description;
+  facts.capabilities = {"bridge-network", "cloud-init", "console",   "define", "direct-kernel",
+                        "events",         "kvm",        "pause",     "reboot", "reset",
+                        "saved-state",    "shutdown",   "statistics"};
+  if (user_network_) facts.capabilities.emplace_back("user-network");
+  return facts;
+}
+
+Result<CoreDriver::Found> CoreDriver::find(std::string_view uid) {
+  Lock lock(mutex_);
+  const auto it = guests_.find(uid);
+  if (it == guests_.end()) return not_found(uid);
+  Guest& guest = it->second;
+  // Started by an agent that died before the process had said who it is.
+  if (!guest.process && guest.record.start_time_us() != 0)
+    if (auto process = VmmProcess::find(vmm_folder(guest.record))) {
+      guest.process = std::make_shared<const VmmProcess>(std::move(*process));
+      watcher_->add(guest.record.uid(), guest.process);
+    }
+  return guest;
+}
+
+Result<GuestSeen> CoreDriver::see(const Guest& guest) const {
+  if (!guest.process || !guest.process->is_alive()) return seen_off(guest.record, options_.boot_id);
+  ControlRequest request;
+  request.mutable_get_status();
+  const auto reply = guest.process->call(std::move(request), kLook);
+  const bool ending = reply.ok()
+                          ? reply.value().status().state() == core::v1::MachineStatus::STATE_ENDED
+                          : reply.error().reason() == "GUEST_STATE";
+  if (ending && guest.process->wait(kLook)) return seen_off(guest.record, options_.boot_id);
+  if (!reply.ok()) return reply.error();
+  return seen_running(guest.record, reply.value().status());
+}
+
+Status CoreDriver::keep(const Guest& guest) {
+  TRY(records_.write(guest.record));
+  {
+    Lock lock(mutex_);
+    guests_[guest.record.uid()] = guest;
+  }
+  return {};
+}
+
+Result<GuestSeen> CoreDriver::get(std::string_view uid) {
+  return see(TRY(find(uid)));
+}
+
+Result<std::vector<GuestSeen>> CoreDriver::list() {
+  std::vector<std::string> uids;
+  {
+    Lock lock(mutex_);
+    for (const auto& [uid, guest] : guests_) uids.push_back(uid);
+  }
+  std::vector<GuestSeen> all;
+  for (const auto& uid : uids) {
+    auto found = find(uid);
+    if (!found.ok()) continue;  // removed meanwhile
+    auto seen = see(found.value());
+    if (!seen.ok()) {
+      seen = seen_running(found.value().record, {});
+      seen.value().state_reason = "its vmm process does not answer";
+    }
+    all.push_back(std::move(seen).value());
+  }
+  return all;
+}
+
+Result<std::vector<GuestUse>> CoreDriver::use() {
+  std::vector<Guest> guests;
+  {
+    Lock lock(mutex_);
+    for (const auto& [uid, guest] : guests_)
+      if (guest.process && guest.process->is_alive()) guests.push_back(guest);
+  }
+  std::vector<GuestUse> all;
+  for (const auto& guest : guests) {
+    ControlRequest request;
+    request.mutable_get_status();
+    const auto reply = guest.process->call(std::move(request), kLook);
+    if (reply.ok())
+      all.push_back(use_of(guest.record, reply.value().status(), rss_mib(guest.process->pid())));
+  }
+  return all;
+}
+
+Result<std::vector<std::string>> CoreDriver::define(const GuestDefinition& definition) {
+  core::v1::GuestRecord record = TRY(record_of(definition));
+  Guest guest{.record = record};
+  std::vector<std::string> pending;
+  if (auto known = find(definition.uid); known.ok()) {
+    guest = known.value();
+    const auto seen = TRY(see(guest));
+    record.set_start_time_us(guest.record.start_time_us());
+    record.set_boot_id(guest.record.boot_id());
+    record.set_end_reason(guest.record.end_reason());
+    *record.mutable_running() = guest.record.running();
+    guest.record = record;
+    if (!is_off(seen)) pending = pending_restart(record);
+  }
+  TRY(keep(guest));
+  tell(definition.uid);
+  return pending;
+}
+
+Status CoreDriver::undefine(std::string_view uid) {
+  const auto found = find(uid);
+  if (!found.ok()) return {};
+  const Guest& guest = found.value();
+  const auto seen = TRY(see(guest));
+  if (!is_off(seen)) return wrong_state(seen);
+  unplug_network(guest.record);
+  TRY(remove_tree(vmm_folder(guest.record)));
+  TRY(records_.remove(guest.record.uid()));
+  {
+    Lock lock(mutex_);
+    guests_.erase(guest.record.uid());
+  }
+  tell(guest.record.uid());
+  return {};
+}
+
+Status CoreDriver::launch(Guest guest, const std::string& saved_state) {
+  if (!options_.usable)
+    return Error{Code::Unimplemented, "NOT_SUPPORTED",
+                 "the own core cannot run machines here: " + options_.description};
+  auto& record = guest.record;
+  const std::string folder = vmm_folder(record);
+  TRY(clean(folder));
+  // A saved machine goes on as the one it was.
+  if (saved_state.empty() || !record.has_running()) *record.mutable_running() = record.machine();
+  record.set_start_time_us(to_micros(clock_.wall()));
+  record.set_boot_id(options_.boot_id);
+  record.clear_end_reason();
+  auto plugs = TRY(plug_network(record));
+  TRY(write_file_durably(folder + "/" + control::kMachineFile,
+                         record.running().SerializeAsString()));
+  const std::string restore = folder + "/" + control::kRestoreFile;
+  if (!saved_state.empty() && ::link(saved_state.c_str(), restore.c_str()) != 0)
+    return errno_error("linking '" + saved_state + "'");
+  TRY(keep(guest));  // from here on a process may run: whoever comes after us looks for it
+  auto started =
+      VmmProcess::start({.program = options_.program, .folder = folder, .keep_fds = plugs.keep});
+  if (!started.ok() && started.error().reason() == "GUEST_START_FAILED") {
+    unplug_network(record);
+    record.set_start_time_us(0);
+    record.set_end_reason(started.error().message());
+    TRY(keep(guest));
+  }
+  if (!started.ok()) return std::move(started).error();
+  guest.process = std::make_shared<const VmmProcess>(std::move(started).value());
+  (void)remove_file(restore);  // it has it open
+  {
+    Lock lock(mutex_);
+    guests_[record.uid()] = guest;
+  }
+  watcher_->add(record.uid(), guest.process);
+  tell(record.uid());
+  return {};
+}
+
+Status CoreDriver::start(std::string_view uid) {
+  Guest guest = TRY(find(uid));
+  const auto seen = TRY(see(guest));
+  if (seen.state == GuestState::Running) return {};
+  if (seen.state == GuestState::Paused) return wrong_state(seen);
+  return launch(std::move(guest), "");
+}
+
+Status CoreDriver::send(std::string_view uid, std::initializer_list<GuestState> possible,
+                        std::function<void(ControlRequest&)> verb) {
+  const Guest guest = TRY(find(uid));
+  const auto seen = TRY(see(guest));
+  if (std::find(possible.begin(), possible.end(), seen.state) == possible.end())
+    return wrong_state(seen);
+  ControlRequest request;
+  verb(request);
+  TRY(guest.process->call(std::move(request), kVerb));
+  return {};
+}
+
+Status CoreDriver::request_shutdown(std::string_view uid) {
+  if (is_off(TRY(get(uid)))) return {};
+  return send(uid, {GuestState::Running},
+              [](ControlRequest& request) { request.mutable_press_power_button(); });
+}
+
+Status CoreDriver::request_reboot(std::string_view uid) {
+  return send(uid, {GuestState::Running}, [](ControlRequest& request) {
+    request.mutable_press_power_button()->set_restart(true);
+  });
+}
+
+Status CoreDriver::power_off(std::string_view uid) {
+  Guest guest = TRY(find(uid));
+  if (!guest.process || !guest.process->is_alive()) return {};
+  TRY(guest.process->end());
+  unplug_network(guest.record);
+  guest.record.set_start_time_us(0);
+  guest.record.set_end_reason("powered off");
+  guest.process.reset();
+  return keep(guest);
+}
+
+Status CoreDriver::reset(std::string_view uid) {
+  return send(uid, {GuestState::Running}, [](ControlRequest& request) { request.mutable_reset(); });
+}
+
+Status CoreDriver::pause(std::string_view uid) {
+  return send(uid, {GuestState::Running, GuestState::Paused},
+              [](ControlRequest& request) { request.mutable_pause(); });
+}
+
+Status CoreDriver::resume(std::string_view uid) {
+  return send(uid, {GuestState::Running, GuestState::Paused},
+              [](ControlRequest& request) { request.mutable_resume(); });
+}
+
+Status CoreDriver::save(std::string_view uid, const std::string& path) {
+  Guest guest = TRY(find(uid));
+  const auto seen = TRY(see(guest));
+  if (is_off(seen)) {
+    if (fs::exists(path)) return {};
+    return wrong_state(seen);
+  }
+  const fs::path file = fs::path(vmm_folder(guest.record)) / kSavedFile;
+  TRY(remove_file(file));
+  TRY(pause(uid));
+  ControlRequest request;
+  request.mutable_save()->set_file_name(kSavedFile);
+  if (auto saved = guest.process->call(std::move(request), kSave); !saved.ok()) {
+    if (seen.state == GuestState::Running) (void)resume(uid);
+    return std::move(saved).error().during("saving guest '" + seen.display_name + "'");
+  }
+  // Its maker is a guest's process: what it left is taken only if it is a file.
+  struct stat st {};
+  if (lstat(file.c_str(), &st) != 0 || !S_ISREG(st.st_mode))
+    return Error{Code::Internal, "SAVED_STATE_MISSING", "the vmm process left no saved state"};
+  if (geteuid() == 0 && lchown(file.c_str(), 0, 0) != 0) return errno_error("taking saved state");
+  if (rename(file.c_str(), path.c_str()) != 0) return errno_error("moving it to '" + path + "'");
+  TRY(sync_dir(fs::path(path).parent_path()));
+  TRY(power_off(uid));
+  guest = TRY(find(uid));
+  guest.record.set_end_reason("saved");
+  return keep(guest);
+}
+
+Status CoreDriver::restore(std::string_view uid, const std::string& path) {
+  Guest guest = TRY(find(uid));
+  if (!is_off(TRY(see(guest)))) return {};
+  if (!fs::exists(path))
+    return Error{Code::NotFound, "SAVED_STATE_NOT_FOUND", "no saved state '" + path + "'"};
+  return launch(std::move(guest), path);
+}
+
+bool CoreDriver::watch(std::function<void(std::string uid)> changed) {
+  Lock lock(listener_mutex_);
+  changed_ = std::move(changed);
+  return true;
+}
+
+void CoreDriver::tell(const std::string& uid) {
+  Lock lock(listener_mutex_);
+  if (changed_) changed_(uid);
+}
+
+void CoreDriver::ended(const std::string& uid) {
+  if (const auto found = find(uid);
+      found.ok() && (!found.value().process || !found.value().process->is_alive()))
+    unplug_network(found.value().record);
+  tell(uid);
+}
+
+Result<std::string> CoreDriver::console_path(std::string_view uid) {
+  const Guest guest = TRY(find(uid));
+  const auto seen = TRY(see(guest));
+  if (is_off(seen)) return wrong_state(seen);
+  return vmm_folder(guest.record) + "/" + control::kConsoleSocket;
+}
+
+Result<std::string> CoreDriver::log_path(std::string_view uid) {
+  const Guest guest = TRY(find(uid));
+  return vmm_folder(guest.record) + "/" + control::kConsoleLog;
+}
+
+}  // namespace reeve::agent::core_driver

@@ -1,0 +1,87 @@
+// agent/driver/core/driver.h - machines on the project's own hypervisor core.
+//
+// Each runs in a reeve-vmm process of its own that outlives the agent. What the agent must remember
+// of a machine is a record on disk; everything else is found out from its process.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "agent/driver/core/record.h"
+#include "agent/driver/core/vmm_process.h"
+#include "agent/driver/core/watcher.h"
+#include "agent/driver/driver.h"
+#include "base/mutex.h"
+
+namespace reeve::agent::core_driver {
+
+struct CoreOptions {
+  std::string records{};  ///< folder for the records
+  std::string program{};  ///< reeve-vmm
+  std::string version{};
+  std::string boot_id{};  ///< of the host
+  bool usable = false;    ///< the processor can run guests; else `description` says why not
+  std::string description{};
+};
+
+class CoreDriver final : public Driver, private SavedState, private SerialConsole {
+ public:
+  /// Takes up the machines that run. Errors of the records' folder. `clock` outlives the driver.
+  static Result<std::unique_ptr<CoreDriver>> create(CoreOptions options, const Clock& clock);
+  /// Machines go on.
+  ~CoreDriver() override;
+
+  DriverFacts facts() override;
+  Result<std::vector<GuestSeen>> list() override;
+  Result<GuestSeen> get(std::string_view uid) override;
+  Result<std::vector<GuestUse>> use() override;
+  Result<std::vector<std::string>> define(const GuestDefinition& guest) override;
+  Status undefine(std::string_view uid) override;
+  Status start(std::string_view uid) override;
+  Status request_shutdown(std::string_view uid) override;
+  Status request_reboot(std::string_view uid) override;
+  Status power_off(std::string_view uid) override;
+  Status reset(std::string_view uid) override;
+  Status pause(std::string_view uid) override;
+  Status resume(std::string_view uid) override;
+  bool watch(std::function<void(std::string uid)> changed) override;
+  SavedState* saved_state() override { return this; }
+  SerialConsole* serial_console() override { return this; }
+
+ private:
+  struct Guest {
+    core::v1::GuestRecord record{};
+    std::shared_ptr<const VmmProcess> process{};  ///< of the last start; may have ended
+  };
+  /// A guest as it was when it was asked for; verbs on one guest take turns.
+  using Found = Guest;
+  enum class Boot : std::uint8_t { Fresh, Saved };
+
+  CoreDriver(CoreOptions options, const Clock& clock);
+  Status save(std::string_view uid, const std::string& path) override;
+  Status restore(std::string_view uid, const std::string& path) override;
+  Result<std::string> console_path(std::string_view uid) override;
+  Result<std::string> log_path(std::string_view uid) override;
+
+  Result<Found> find(std::string_view uid);
+  Result<GuestSeen> see(const Guest& guest) const;
+  Status keep(const Guest& guest);
+  Status launch(Guest guest, const std::string& saved_state);
+  Status send(std::string_view uid, std::initializer_list<GuestState> possible,
+              std::function<void(core::v1::ControlRequest&)> verb);
+  void tell(const std::string& uid);
+  void ended(const std::string& uid);
+
+  const CoreOptions options_;
+  const Clock& clock_;
+  const RecordStore records_;
+  const bool user_network_;
+  Mutex mutex_;
+  std::map<std::string, Guest, std::less<>> guests_ REEVE_GUARDED_BY(mutex_);
+  Mutex listener_mutex_;  // held while the listener runs; never taken under mutex_
+  std::function<void(std::string)> changed_ REEVE_GUARDED_BY(listener_mutex_);
+  std::unique_ptr<Watcher> watcher_;
+};
+
+}  // namespace reeve::agent::core_driver

@@ -1,0 +1,105 @@
+#include "agent/driver/core/seen.h"
+
+#include "agent/driver/core/record.h"
+#include "base/file.h"
+#include "hypervisor_core/control/client.h"
+
+namespace reeve::agent::core_driver {
+namespace {
+
+namespace v1 = core::v1;
+
+GuestSeen seen_as(const v1::GuestRecord& record, const v1::MachineConfig& machine) {
+  GuestSeen seen;
+  seen.uid = record.uid();
+  seen.display_name = record.display_name();
+  seen.managed = true;
+  seen.cpus = static_cast<std::int32_t>(machine.vcpus());
+  seen.memory_mib = static_cast<std::int64_t>(machine.memory_mib());
+  return seen;
+}
+
+void judge(const v1::ExitReport& report, GuestSeen& seen) {
+  using Report = v1::ExitReport;
+  switch (report.kind()) {
+    case Report::KIND_GUEST_POWER_OFF: seen.state_reason = "shut down"; return;
+    case Report::KIND_KILLED:
+      if (report.code() != 0) break;  // by a signal of somebody else
+      seen.state_reason = "powered off";
+      return;
+    case Report::KIND_SAVED: seen.state_reason = "saved"; return;
+    case Report::KIND_GUEST_RESET:
+    case Report::KIND_DEBUG_EXIT: seen.state_reason = report.message(); return;
+    default: break;
+  }
+  seen.state = GuestState::Crashed;
+  seen.state_reason = report.message().empty() ? "ended without a reason" : report.message();
+}
+
+}  // namespace
+
+std::string vmm_folder(const v1::GuestRecord& record) {
+  return record.run_dir() + "/vmm";
+}
+
+GuestSeen seen_running(const v1::GuestRecord& record, const v1::MachineStatus& status) {
+  GuestSeen seen = seen_as(record, record.running());
+  seen.state = GuestState::Running;
+  using Status = v1::MachineStatus;
+  if (status.state() == Status::STATE_PAUSED) seen.state = GuestState::Paused;
+  if (status.state() == Status::STATE_WAITING_FOR_SPACE) {
+    seen.state = GuestState::Paused;
+    seen.state_reason = "the host's disk is full; it goes on when there is room";
+  }
+  if (status.guest_panicked()) seen.state_reason = "the guest's kernel has crashed";
+  seen.start_time = from_micros(record.start_time_us());
+  seen.pending_restart = pending_restart(record);
+  seen.reboots = status.resets();
+  return seen;
+}
+
+GuestSeen seen_off(const v1::GuestRecord& record, const std::string& boot_id) {
+  GuestSeen seen = seen_as(record, record.machine());
+  seen.state_reason = record.end_reason();
+  if (record.start_time_us() == 0) return seen;
+  const auto bytes = read_file(vmm_folder(record) + "/" + core::control::kExitFile);
+  v1::ExitReport report;
+  if (bytes.ok() && report.ParseFromString(bytes.value())) {
+    judge(report, seen);
+  } else if (record.boot_id() != boot_id) {
+    seen.state_reason = "the host went down";
+  } else {
+    seen.state = GuestState::Crashed;
+    seen.state_reason = "its vmm process was killed";
+  }
+  return seen;
+}
+
+GuestUse use_of(const v1::GuestRecord& record, const v1::MachineStatus& status,
+                std::int64_t rss_mib) {
+  GuestUse use;
+  use.uid = record.uid();
+  use.cpu_time_us = status.cpu_time_us();
+  use.memory_mib = rss_mib;
+  for (const auto& disk : status.disks()) {
+    use.disk_read_bytes += disk.read_bytes();
+    use.disk_write_bytes += disk.written_bytes();
+  }
+  for (const auto& nic : status.nics()) {
+    use.net_receive_bytes += nic.received_bytes();
+    use.net_send_bytes += nic.sent_bytes();
+  }
+  return use;
+}
+
+const char* name_of(GuestState state) {
+  switch (state) {
+    case GuestState::Stopped: return "off";
+    case GuestState::Running: return "running";
+    case GuestState::Paused: return "paused";
+    case GuestState::Crashed: return "crashed";
+  }
+  return "unknown";
+}
+
+}  // namespace reeve::agent::core_driver

@@ -1,0 +1,25 @@
+// agent/driver/core/seen.h - what a record, a status and an exit report say about a machine.
+#pragma once
+
+#include "agent/driver/driver.h"
+#include "reeve/core/v1/control.pb.h"
+#include "reeve/core/v1/guest_record.pb.h"
+
+namespace reeve::agent::core_driver {
+
+/// The folder of its vmm process.
+std::string vmm_folder(const core::v1::GuestRecord& record);
+
+/// A machine whose process answers.
+GuestSeen seen_running(const core::v1::GuestRecord& record, const core::v1::MachineStatus& status);
+/// A machine without a process: its exit report says how it ended, and without one it was killed,
+/// or the host went down (`boot_id` is the present one).
+GuestSeen seen_off(const core::v1::GuestRecord& record, const std::string& boot_id);
+
+/// `rss_mib` is the memory of the process.
+GuestUse use_of(const core::v1::GuestRecord& record, const core::v1::MachineStatus& status,
+                std::int64_t rss_mib);
+
+const char* name_of(GuestState state);
+
+}  // namespace reeve::agent::core_driver

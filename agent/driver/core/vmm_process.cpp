@@ -1,0 +1,149 @@
+#include "agent/driver/core/vmm_process.h"
+
+#include <csignal>
+#include <filesystem>
+#include <sstream>
+#include <thread>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/subprocess.h"
+#include "base/text.h"
+
+namespace reeve::agent::core_driver {
+namespace {
+
+using namespace std::chrono_literals;
+using core::control::ControlClient;
+
+constexpr auto kStartDeadline = 60s;
+constexpr auto kStopDeadline = 5s;
+constexpr auto kWardenDeadline = 2s;
+constexpr const char* kErrors = "vmm.err";
+
+std::string last_words(const std::string& folder) {
+  const auto text = read_file(folder + "/" + kErrors);
+  if (!text.ok()) return "it said nothing";
+  std::string words(trim(text.value()));
+  constexpr std::size_t kMost = 500;
+  if (words.size() > kMost) words.erase(0, words.size() - kMost);
+  const std::string name = "reeve-vmm: ";
+  if (words.starts_with(name)) words.erase(0, name.size());
+  return words.empty() ? "it said nothing" : words;
+}
+
+Result<Fd> open_pid(pid_t pid) {
+  Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!pidfd) return errno_error("pidfd_open");
+  return pidfd;
+}
+
+bool has_ended(int pidfd, std::chrono::milliseconds timeout) {
+  pollfd one{pidfd, POLLIN, 0};
+  return poll(&one, 1, static_cast<int>(timeout.count())) == 1;
+}
+
+Error start_failed(const std::string& why) {
+  return {Code::FailedPrecondition, "GUEST_START_FAILED", "reeve-vmm did not start: " + why};
+}
+
+}  // namespace
+
+void VmmProcess::reap() const {
+  if (!child_ || !has_ended(child_.get(), kWardenDeadline)) return;
+  siginfo_t ignored{};
+  (void)waitid(P_PIDFD, static_cast<id_t>(child_.get()), &ignored, WEXITED | WNOHANG);
+}
+
+Result<VmmProcess> VmmProcess::start(const VmmLaunch& launch) {
+  const Fd errors = TRY(
+      open_file(launch.folder + "/" + kErrors, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
+  std::vector<std::string> argv{launch.program, "--run-dir", launch.folder};
+  const auto spawned =
+      Process::spawn(argv, {.errors = errors.get()}, Process::Session::Own, launch.keep_fds);
+  if (!spawned.ok()) return start_failed(spawned.error().message());
+  Fd child = TRY(open_pid(spawned.value().pid()));
+  const auto end = std::chrono::steady_clock::now() + kStartDeadline;
+  // The socket appears when the machine is ready. Any caller of ours waits on a worker.
+  while (std::chrono::steady_clock::now() < end) {
+    if (has_ended(child.get(), 2ms)) {
+      siginfo_t ignored{};
+      (void)waitid(P_PIDFD, static_cast<id_t>(child.get()), &ignored, WEXITED | WNOHANG);
+      return start_failed(last_words(launch.folder));
+    }
+    if (!ControlClient::connect(launch.folder + "/" + core::control::kControlSocket).ok()) continue;
+    auto process = find(launch.folder);
+    if (!process) continue;
+    process->child_ = std::move(child);
+    return std::move(*process);
+  }
+  return Error{Code::DeadlineExceeded, "HYPERVISOR_BUSY", "reeve-vmm is not ready after a minute"};
+}
+
+std::optional<VmmProcess> VmmProcess::find(const std::string& folder) {
+  const auto text = read_file(folder + "/" + core::control::kPidFile, 64);
+  if (!text.ok()) return std::nullopt;
+  std::istringstream words(text.value());
+  pid_t pid = 0;
+  std::uint64_t ticks = 0;
+  if (!(words >> pid >> ticks) || pid <= 1) return std::nullopt;
+  auto pidfd = open_pid(pid);
+  if (!pidfd.ok()) return std::nullopt;
+  VmmProcess process(pid, std::move(pidfd).value(), folder);
+  // Compared after the pidfd was taken: from here on the number cannot go to another process.
+  const auto now = process_start_ticks(pid);
+  if (!now.ok() || now.value() != ticks || !process.is_alive()) return std::nullopt;
+  return process;
+}
+
+bool VmmProcess::wait(std::chrono::milliseconds timeout) const {
+  return has_ended(pidfd_.get(), timeout) && (!child_ || has_ended(child_.get(), kWardenDeadline));
+}
+
+bool VmmProcess::is_alive() const {
+  return !has_ended(pidfd_.get(), 0ms);
+}
+
+Result<core::v1::ControlReply> VmmProcess::call(core::v1::ControlRequest request,
+                                                std::chrono::milliseconds timeout) const {
+  const auto translate = [](Error error) -> Error {
+    if (error.reason() == "VMM_SILENT")
+      return {Code::DeadlineExceeded, "HYPERVISOR_BUSY", error.message()};
+    if (error.reason() == "VMM_GONE" || error.reason() == "VMM_NOT_THERE" ||
+        error.reason() == "VM_ENDED")
+      return {Code::FailedPrecondition, "GUEST_STATE", "the guest is off"};
+    return error;
+  };
+  auto client = ControlClient::connect(folder_ + "/" + core::control::kControlSocket);
+  if (!client.ok()) return translate(std::move(client).error());
+  auto reply = client.value().call(std::move(request), timeout);
+  if (!reply.ok()) return translate(std::move(reply).error());
+  return reply;
+}
+
+Status VmmProcess::end() const {
+  core::v1::ControlRequest request;
+  request.mutable_stop();
+  const auto asked = call(std::move(request), kStopDeadline);
+  if (asked.ok() && wait(kStopDeadline)) return {};
+  (void)syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+  if (wait(kStopDeadline)) return {};
+  return Error{Code::DeadlineExceeded, "HYPERVISOR_BUSY",
+               "process " + std::to_string(pid_) + " does not end, not even when it is killed"}
+      .remedy("see what storage it waits for: /proc/" + std::to_string(pid_) + "/stack");
+}
+
+Result<ControlClient> VmmProcess::watch() const {
+  auto client = TRY(ControlClient::connect(folder_ + "/" + core::control::kControlSocket));
+  core::v1::ControlRequest request;
+  request.mutable_watch_state();
+  TRY(client.call(std::move(request), kStopDeadline));
+  return client;
+}
+
+}  // namespace reeve::agent::core_driver
