@@ -100,7 +100,22 @@ bool GuestMemory::fill(Gpa address, std::uint64_t length, std::byte value) {
   return true;
 }
 
+Status GuestMemory::release(Gpa address, std::uint64_t length) {
+  const Region* region = find(address, length);
+  if (region == nullptr || address % kPageSize != 0 || length % kPageSize != 0)
+    return layout_error("only whole pages of guest memory can be given back");
+  if (auto* listener = listener_.load()) listener->releasing(address, length);
+  // Failing (no huge page to split) leaves the memory where it is, which is only a pity.
+  (void)fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  static_cast<off_t>(region->file_offset + (address - region->range.base)),
+                  static_cast<off_t>(length));
+  mark_dirty(address, length);
+  return {};
+}
+
 Status GuestMemory::discard() {
+  if (auto* listener = listener_.load())
+    for (const auto& region : regions_) listener->releasing(region.range.base, region.range.size);
   if (fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
                 static_cast<off_t>(size_bytes_)) != 0)
     return unavailable("discarding guest memory");

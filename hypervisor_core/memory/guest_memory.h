@@ -47,6 +47,13 @@ struct MemoryRange {
 /// What backs RAM. Transparent asks the kernel for huge pages, Reserved takes them from hugetlbfs.
 enum class PageBacking : std::uint8_t { Small, Transparent, Reserved };
 
+/// Hears that pages are about to be given back to the host, on the thread that does it.
+class ReleaseListener {
+ public:
+  virtual ~ReleaseListener() = default;
+  virtual void releasing(Gpa address, std::uint64_t length) = 0;
+};
+
 class GuestMemory {
  public:
   /// A range of RAM and where it lives here.
@@ -75,6 +82,11 @@ class GuestMemory {
   /// Copies into RAM and marks it dirty; false and nothing written when the range is not RAM.
   [[nodiscard]] bool write(Gpa address, std::span<const std::byte> bytes);
   [[nodiscard]] bool fill(Gpa address, std::uint64_t length, std::byte value);
+  /// Gives whole pages back to the host; they read as zeroes from then on. InvalidArgument/
+  /// MEMORY_LAYOUT when they are not RAM; where the host keeps them they stay as they are.
+  Status release(Gpa address, std::uint64_t length);
+  /// Told before pages are given back; null: nobody. The listener outlives its being set.
+  void set_release_listener(ReleaseListener* listener) { listener_ = listener; }
   /// All of RAM reads as zeroes again and its pages go back to the host. Only while nothing uses
   /// it.
   Status discard();
@@ -168,6 +180,7 @@ class GuestMemory {
   std::uint64_t size_bytes_ = 0;
   std::byte* mapping_ = nullptr;
   std::atomic<bool> tracking_{false};
+  std::atomic<ReleaseListener*> listener_{nullptr};
   std::vector<std::unique_ptr<std::atomic<std::uint64_t>[]>> dirty_;  ///< one bitmap per region
 };
 

@@ -176,11 +176,12 @@ Status Jail::close() {
 }
 
 Status narrow_thread(ThreadRole role) {
-  const bool names_files = role == ThreadRole::Fill;
-  if (!names_files) {
-    const auto restricted = restrict_files(Files::None);
-    if (!restricted.ok() && restricted.error().reason() != "NO_LANDLOCK") return restricted;
-  }
+  // The filler may have to leave the exit report.
+  Fd folder;
+  if (role == ThreadRole::Fill) folder = TRY(open_file(".", O_PATH | O_DIRECTORY));
+  const auto restricted =
+      folder ? restrict_files(Files::BelowFolder, folder.get()) : restrict_files(Files::None);
+  if (!restricted.ok() && restricted.error().reason() != "NO_LANDLOCK") return restricted;
   return filter_thread(role);
 }
 

@@ -74,7 +74,12 @@ Status RecordWriter::begin() {
   std::array<std::byte, 12> start{};
   std::memcpy(start.data(), kMagic.data(), kMagic.size());
   store_le<std::uint32_t>(std::span(start).subspan(8), kVersion);
-  return sink_.write(start);
+  return write_plain(start);
+}
+
+Status RecordWriter::write_plain(std::span<const std::byte> bytes) {
+  offset_ += bytes.size();
+  return sink_.write(bytes);
 }
 
 Status RecordWriter::write(RecordType type, std::span<const std::byte> head,
@@ -84,10 +89,10 @@ Status RecordWriter::write(RecordType type, std::span<const std::byte> head,
                           static_cast<std::uint32_t>(head.size() + tail.size()));
   std::array<std::byte, 4> end{};
   store_le<std::uint32_t>(end, crc32c(tail, crc32c(head, crc32c(start))));
-  TRY(sink_.write(start));
-  TRY(sink_.write(head));
-  if (!tail.empty()) TRY(sink_.write(tail));
-  return sink_.write(end);
+  TRY(write_plain(start));
+  TRY(write_plain(head));
+  if (!tail.empty()) TRY(write_plain(tail));
+  return write_plain(end);
 }
 
 Status RecordReader::begin() {
@@ -105,8 +110,7 @@ Result<RecordType> RecordReader::next(std::string& bytes) {
   TRY(source_.read(start));
   const auto type = static_cast<RecordType>(start[0]);
   const std::size_t size = load_le<std::uint32_t>(std::span<const std::byte>(start).subspan(1));
-  if (type < RecordType::Header || type > RecordType::Machine)
-    return format_error("unknown record");
+  if (type < RecordType::Header || type > RecordType::Index) return format_error("unknown record");
   if (size > kMaxRecord) return format_error("a record is too long");
   bytes.resize(size);
   TRY(source_.read(std::as_writable_bytes(std::span(bytes))));

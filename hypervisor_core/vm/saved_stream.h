@@ -49,20 +49,26 @@ class FdSource final : public StateSource {
 /// CRC-32C (Castagnoli) of `bytes`, continued from `before`.
 std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t before = 0);
 
-enum class RecordType : std::uint8_t { Header = 1, Memory = 2, Machine = 3 };
+enum class RecordType : std::uint8_t { Header = 1, Memory = 2, Machine = 3, Index = 4 };
 inline constexpr std::size_t kMaxRecord = 8u << 20;
 
 class RecordWriter {
  public:
-  explicit RecordWriter(StateSink& sink) : sink_(sink) {}  ///< outlives the writer
+  /// `sink` outlives the writer; `offset` bytes are in it already.
+  explicit RecordWriter(StateSink& sink, std::uint64_t offset = 0) : sink_(sink), offset_(offset) {}
   /// Magic and format version; first of all.
   Status begin();
   /// `head` and `tail` together are the record's bytes.
   Status write(RecordType type, std::span<const std::byte> head,
                std::span<const std::byte> tail = {});
+  /// Bytes that are no record.
+  Status write_plain(std::span<const std::byte> bytes);
+  /// Bytes in the sink.
+  std::uint64_t offset() const { return offset_; }
 
  private:
   StateSink& sink_;
+  std::uint64_t offset_;
 };
 
 class RecordReader {

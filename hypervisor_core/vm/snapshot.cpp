@@ -1,7 +1,10 @@
 #include "hypervisor_core/vm/snapshot.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "hypervisor_core/vm/save_convert.h"
@@ -9,7 +12,8 @@
 namespace reeve::core {
 namespace {
 
-constexpr std::uint64_t kRun = 256;  // pages in one memory record at most
+// Pages in one memory record at most: what a guest waits for when it touches one of them early.
+constexpr std::uint64_t kRun = 64;
 constexpr std::uint32_t kHeaderVersion = 1;
 
 Error bad(const std::string& what) {
@@ -21,26 +25,47 @@ bool is_zero(const std::byte* page) {
   return page[0] == std::byte{0} && std::memcmp(page, page + 1, kPageSize - 1) == 0;
 }
 
-Result<std::uint64_t> write_memory(RecordWriter& writer, GuestMemory& memory) {
-  std::uint64_t pages = 0;
+/// Writes the pages of a stretch of a region that are not zero.
+Status write_pages(RecordWriter& writer, const GuestMemory::Region& region, std::uint64_t page,
+                   std::uint64_t end, std::vector<SavedChunk>& chunks) {
+  while (page < end) {
+    if (is_zero(region.host + page * kPageSize)) {
+      ++page;
+      continue;
+    }
+    std::uint64_t last = page + 1;
+    while (last < end && last - page < kRun && !is_zero(region.host + last * kPageSize)) ++last;
+    const SavedChunk chunk{.address = region.range.base + page * kPageSize,
+                           .offset = writer.offset(),
+                           .pages = last - page};
+    std::byte address[8];
+    store_le<std::uint64_t>(address, chunk.address);
+    TRY(writer.write(RecordType::Memory, address,
+                     std::span(region.host + page * kPageSize, chunk.pages * kPageSize)));
+    chunks.push_back(chunk);
+    page = last;
+  }
+  return {};
+}
+
+/// Memory that nobody touched is not looked at: that would make the host provide it.
+Result<std::vector<SavedChunk>> write_memory(RecordWriter& writer, GuestMemory& memory) {
+  std::vector<SavedChunk> chunks;
   for (const auto& region : memory.regions()) {
-    const std::uint64_t end = region.range.size / kPageSize;
-    for (std::uint64_t page = 0; page < end;) {
-      if (is_zero(region.host + page * kPageSize)) {
-        ++page;
-        continue;
-      }
-      std::uint64_t last = page + 1;
-      while (last < end && last - page < kRun && !is_zero(region.host + last * kPageSize)) ++last;
-      std::byte address[8];
-      store_le<std::uint64_t>(address, region.range.base + page * kPageSize);
-      TRY(writer.write(RecordType::Memory, address,
-                       std::span(region.host + page * kPageSize, (last - page) * kPageSize)));
-      pages += last - page;
-      page = last;
+    const auto begin = static_cast<off_t>(region.file_offset);
+    const auto end = static_cast<off_t>(region.file_offset + region.range.size);
+    for (off_t at = begin; at < end;) {
+      const off_t data = lseek(memory.fd(), at, SEEK_DATA);
+      if (data < 0 && errno != ENXIO) return errno_error("looking for memory in use");
+      if (data < 0 || data >= end) break;
+      const off_t hole = std::min(lseek(memory.fd(), data, SEEK_HOLE), end);
+      if (hole < data) return errno_error("looking for memory in use");
+      TRY(write_pages(writer, region, static_cast<std::uint64_t>(data - begin) / kPageSize,
+                      static_cast<std::uint64_t>(hole - begin) / kPageSize, chunks));
+      at = hole;
     }
   }
-  return pages;
+  return chunks;
 }
 
 Result<std::uint64_t> load_memory(GuestMemory& memory, std::string_view record) {
@@ -97,6 +122,12 @@ Status load_devices(Board& board, const v1::SavedMachine& state) {
 
 }  // namespace
 
+std::uint64_t pages_of(const SavedIndex& index) {
+  std::uint64_t pages = 0;
+  for (const auto& chunk : index.chunks) pages += chunk.pages;
+  return pages;
+}
+
 Status save_machine(StateSink& sink, Board& board, Vcpus vcpus, const v1::MachineConfig& config,
                     std::string_view accelerator) {
   RecordWriter writer(sink);
@@ -108,8 +139,12 @@ Status save_machine(StateSink& sink, Board& board, Vcpus vcpus, const v1::Machin
   TRY(write_message(writer, RecordType::Header, header));
   v1::SavedMachine machine;
   TRY(collect_machine(board, vcpus, machine));
-  machine.set_memory_pages(TRY(write_memory(writer, board.memory())));
-  return write_message(writer, RecordType::Machine, machine);
+  SavedIndex index;
+  index.chunks = TRY(write_memory(writer, board.memory()));
+  machine.set_memory_pages(pages_of(index));
+  index.machine_offset = writer.offset();
+  TRY(write_message(writer, RecordType::Machine, machine));
+  return write_index(writer, index);
 }
 
 Result<v1::SavedHeader> read_saved_header(RecordReader& reader) {
@@ -136,8 +171,12 @@ Status load_machine(RecordReader& reader, Board& board, Vcpus vcpus) {
     if (type != RecordType::Memory) return bad("records out of order");
     pages += TRY(load_memory(board.memory(), bytes));
   }
+  return apply_machine(bytes, pages, board, vcpus);
+}
+
+Status apply_machine(const std::string& record, std::uint64_t pages, Board& board, Vcpus vcpus) {
   v1::SavedMachine state;
-  if (!state.ParseFromString(bytes)) return bad("machine record");
+  if (!state.ParseFromString(record)) return bad("machine record");
   if (state.memory_pages() != pages) return bad("memory is missing");
   if (static_cast<std::size_t>(state.vcpus_size()) != vcpus.size())
     return bad("another number of vCPUs");

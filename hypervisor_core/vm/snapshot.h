@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "hypervisor_core/vm/board.h"
+#include "hypervisor_core/vm/saved_index.h"
 #include "hypervisor_core/vm/saved_stream.h"
 #include "hypervisor_core/vm/vcpu_thread.h"
 #include "reeve/core/v1/saved_state.pb.h"
@@ -16,8 +17,8 @@ namespace reeve::core {
 
 using Vcpus = std::span<const std::unique_ptr<VcpuThread>>;
 
-/// Header, memory without zero pages, machine. Nothing of the board runs meanwhile. Errors of the
-/// sink and the accelerator.
+/// Header, memory without zero pages, machine, index. Nothing of the board runs meanwhile. Errors
+/// of the sink and the accelerator.
 Status save_machine(StateSink& sink, Board& board, Vcpus vcpus, const v1::MachineConfig& config,
                     std::string_view accelerator);
 
@@ -29,5 +30,8 @@ Result<v1::SavedHeader> read_saved_header(RecordReader& reader);
 /// and DEVICE_STATE, STATE_REFUSED, MSR_REFUSED from the parts. After an error the board is of no
 /// use.
 Status load_machine(RecordReader& reader, Board& board, Vcpus vcpus);
+/// The same without memory: `record` is the machine record, `pages` what the memory records hold.
+Status apply_machine(const std::string& record, std::uint64_t pages, Board& board, Vcpus vcpus);
+std::uint64_t pages_of(const SavedIndex& index);
 
 }  // namespace reeve::core

@@ -65,8 +65,52 @@ Result<std::unique_ptr<Vm>> Vm::restore(StateSource& source, accel::Accelerator&
   return vm;
 }
 
+Result<std::unique_ptr<Vm>> Vm::restore_lazily(
+    Fd file, accel::Accelerator& accelerator, VmOptions options,
+    const std::function<void(v1::MachineConfig&)>& adjust, const Clock& clock) {
+  auto index = TRY(read_index(file.get()));
+  FdSource source(file.get());
+  RecordReader reader(source);
+  auto header = TRY(read_saved_header(reader));
+  const auto machine = TRY(read_record_at(file.get(), index.machine_offset, RecordType::Machine));
+  auto& config = *header.mutable_config();
+  if (adjust) adjust(config);
+  TRY(check_config(config));
+  std::unique_ptr<Vm> vm(new Vm(std::move(config), accelerator, std::move(options), clock));
+  TRY(vm->build(Start::Restored));
+  Lock lock(vm->verbs_);
+  TRY(vm->begin_lazily(std::move(file), std::move(index), machine));
+  vm->boot_format_ = "saved state";
+  vm->state_ = State::Paused;
+  return vm;
+}
+
+Status Vm::begin_lazily(Fd file, SavedIndex index, const std::string& machine) {
+  TRY(check_index(index, board_->memory()));
+  const std::uint64_t pages = pages_of(index);
+  lazy_ = TRY(LazyMemory::start(board_->memory(), std::move(file), std::move(index.chunks),
+                                [this](const Error& error) { memory_lost(error); }));
+  return apply_machine(machine, pages, *board_, vcpus_);
+}
+
+/// On the filling thread, without verbs_: a verb may be waiting for a vCPU that waits for memory.
+void Vm::memory_lost(const Error& error) {
+  auto report = report_of(v1::ExitReport::KIND_MEMORY_LOST,
+                          std::string(error.reason()) + ": " + error.message());
+  for (auto& vcpu : vcpus_) vcpu->request_park();
+  {
+    Lock lock(exit_mutex_);
+    exit_ = report;
+    state_ = State::Ended;
+  }
+  ended_.notify_all();
+  changed();
+  if (options_.on_memory_lost) options_.on_memory_lost(report);
+}
+
 Vm::~Vm() {
   stop();
+  lazy_.reset();  // nobody may wait for memory that does not come any more
   {
     Lock lock(events_mutex_);
     quitting_ = true;
@@ -167,6 +211,7 @@ Status Vm::save(StateSink& sink) {
   if (state() != State::Paused)
     return Error{Code::FailedPrecondition, "VM_NOT_PAUSED",
                  "the machine must be paused to be saved"};
+  if (lazy_) TRY(lazy_->wait_until_filled());
   return save_machine(sink, *board_, vcpus_, config_, accelerator_.name());
 }
 
@@ -194,6 +239,7 @@ Status Vm::prepare_threads() {
   if (prepared_ || !options_.prepare_thread) return {};
   TRY(board_->peripherals().prepare_control());
   TRY(on_event_thread([this] { return options_.prepare_thread(ThreadRole::Events); }));
+  if (lazy_) TRY(lazy_->on_thread([this] { return options_.prepare_thread(ThreadRole::Fill); }));
   prepared_ = true;
   return {};
 }
@@ -363,6 +409,7 @@ v1::MachineStatus Vm::status() const {
   status.set_cpu_time_us(cpu_time);
   board_->peripherals().describe(status);
   status.set_boot_format(std::string(boot_format_));
+  if (lazy_) status.set_memory_to_read_bytes(lazy_->bytes_left());
   return status;
 }
 

@@ -29,6 +29,7 @@
 #include "hypervisor_core/sandbox/role.h"
 #include "hypervisor_core/vm/board.h"
 #include "hypervisor_core/vm/console_ring.h"
+#include "hypervisor_core/vm/lazy_memory.h"
 #include "hypervisor_core/vm/saved_stream.h"
 #include "hypervisor_core/vm/vcpu_thread.h"
 #include "reeve/core/v1/control.pb.h"
@@ -44,6 +45,10 @@ struct VmOptions {
   PrepareThread prepare_thread{};
   /// Opens a network card's backend; empty: from its configuration.
   OpenNetwork open_network{};
+  /// The memory of a machine that was restored lazily cannot be read: it has ended with this
+  /// report, but threads that wait for that memory never go on. The process should end here; if it
+  /// does not, they go on with zeroes when the Vm is destroyed. Some thread of the machine.
+  std::function<void(const v1::ExitReport&)> on_memory_lost{};
 };
 
 class Vm final : private MachineEvents {
@@ -62,6 +67,12 @@ class Vm final : private MachineEvents {
       StateSource& source, accel::Accelerator& accelerator, VmOptions options = {},
       const std::function<void(v1::MachineConfig&)>& adjust = {},
       const Clock& clock = RealClock::instance());
+  /// The same from a file, but the memory is read while the machine runs (vm/lazy_memory.h).
+  /// Besides InvalidArgument/STATE_NO_INDEX and Unimplemented/LAZY_UNAVAILABLE: use restore() then.
+  static Result<std::unique_ptr<Vm>> restore_lazily(
+      Fd file, accel::Accelerator& accelerator, VmOptions options = {},
+      const std::function<void(v1::MachineConfig&)>& adjust = {},
+      const Clock& clock = RealClock::instance());
   ~Vm() override;
   Vm(const Vm&) = delete;
   Vm& operator=(const Vm&) = delete;
@@ -75,7 +86,7 @@ class Vm final : private MachineEvents {
   enum class AfterPowerOff : std::uint8_t { End, Restart };
   /// The guest sees its power button pressed. The choice holds until the next press or start.
   Status press_power_button(AfterPowerOff after = AfterPowerOff::End);
-  /// Writes the machine to `sink`; it must be Paused and stays so.
+  /// Writes the machine to `sink`; it must be Paused and stays so. Waits until memory is there.
   /// FailedPrecondition/VM_NOT_PAUSED, errors of the sink.
   Status save(StateSink& sink);
   /// Ends the machine at once.
@@ -123,6 +134,8 @@ class Vm final : private MachineEvents {
   void start_again() REEVE_REQUIRES(verbs_);
   void end(v1::ExitReport report) REEVE_REQUIRES(verbs_);
   Status require_alive() const;
+  Status begin_lazily(Fd file, SavedIndex index, const std::string& machine) REEVE_REQUIRES(verbs_);
+  void memory_lost(const Error& error);
   std::string describe_registers(std::uint32_t vcpu);
   void changed() const {
     if (options_.on_change) options_.on_change();
@@ -139,6 +152,7 @@ class Vm final : private MachineEvents {
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
   std::vector<accel::CpuState> power_on_;  ///< of each vCPU, for reset
   accel::InterruptControllerState power_on_interrupts_;
+  std::unique_ptr<LazyMemory> lazy_;  ///< null when memory was there from the start
   std::string_view boot_format_;
 
   std::atomic<State> state_{State::Created};

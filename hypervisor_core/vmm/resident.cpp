@@ -65,21 +65,30 @@ std::vector<int> sockets_of(const v1::MachineConfig& config) {
 
 /// From the saved state in the run directory when there is one, else from its kernel.
 Result<std::unique_ptr<Vm>> make_machine(const fs::path& run_dir, const v1::MachineConfig& config,
-                                         accel::Accelerator& kvm, VmOptions options) {
+                                         accel::Accelerator& kvm, const VmOptions& options) {
   auto saved = open_file(run_dir / control::kRestoreFile, O_RDONLY);
-  if (!saved.ok()) return Vm::create(config, kvm, std::move(options));
-  FdSource source(saved.value().get());
+  if (!saved.ok()) return Vm::create(config, kvm, options);
   // The agent's description names the files as they are on this host.
-  return Vm::restore(source, kvm, std::move(options),
-                     [&](v1::MachineConfig& from_stream) { from_stream = config; });
+  const auto adjust = [&](v1::MachineConfig& from_stream) { from_stream = config; };
+  auto lazy = Vm::restore_lazily(TRY(saved.value().duplicate()), kvm, options, adjust);
+  if (lazy.ok() ||
+      (lazy.error().reason() != "LAZY_UNAVAILABLE" && lazy.error().reason() != "STATE_NO_INDEX"))
+    return lazy;
+  std::fprintf(stderr, "reeve-vmm: reading all memory first: %s\n", lazy.error().message().c_str());
+  FdSource source(saved.value().get());
+  if (lseek(saved.value().get(), 0, SEEK_SET) != 0) return errno_error("reading saved state");
+  return Vm::restore(source, kvm, options, adjust);
+}
+
+Status leave_report(const fs::path& folder, const v1::ExitReport& report) {
+  return write_file_durably(folder / control::kExitFile, report.SerializeAsString());
 }
 
 Status leave_report(const fs::path& folder, Vm& vm) {
   const auto end = vm.console().end_offset();
   const auto tail = vm.console().read(end > (64 << 10) ? end - (64 << 10) : 0, 64 << 10);
   TRY(write_file_durably(folder / control::kConsoleTail, tail.bytes));
-  return write_file_durably(folder / control::kExitFile,
-                            vm.exit().value_or(v1::ExitReport{}).SerializeAsString());
+  return leave_report(folder, vm.exit().value_or(v1::ExitReport{}));
 }
 
 /// The process could not say so itself.
@@ -123,6 +132,12 @@ Status run_resident(const Residence& residence) {
   if (!wake) return errno_error("eventfd");
   const auto ring = [fd = wake.get()] { (void)eventfd_write(fd, 1); };
   VmOptions options{.on_change = ring, .open_network = network.opener()};
+  // Its threads may wait for ever, so nothing is tidied up. The working directory is the run
+  // directory, inside the jail and out of it.
+  options.on_memory_lost = [](const v1::ExitReport& exit) {
+    (void)leave_report(".", exit);
+    _exit(4);
+  };
   if (jail) options.prepare_thread = sandbox::narrow_thread;
   const auto vm = TRY(make_machine(run_dir, config, *kvm, options));
   vm->console().set_listener(ring);

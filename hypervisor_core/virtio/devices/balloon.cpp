@@ -62,22 +62,11 @@ void Balloon::serve(std::uint16_t index, Queue& queue) {
   if (index == reporting) take_report(queue);
 }
 
-void Balloon::punch(const GuestMemory::Region& region, std::uint64_t offset, std::uint64_t length) {
-  // Failing (no huge page to split) leaves the memory where it is, which is only a pity.
-  (void)::fallocate(memory_.fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                    static_cast<off_t>(region.file_offset + offset), static_cast<off_t>(length));
-  memory_.mark_dirty(region.range.base + offset, length);
-}
-
 void Balloon::give_up(std::uint64_t first_page, std::uint64_t count) {
-  const Gpa address = first_page << 12;
-  for (const auto& region : memory_.regions())
-    if (region.range.covers(address, count << 12)) {
-      punch(region, address - region.range.base, count << 12);
-      counters_.inflated_pages += count;
-      return;
-    }
-  counters_.bad_pages += count;
+  if (memory_.release(first_page << 12, count << 12).ok())
+    counters_.inflated_pages += count;
+  else
+    counters_.bad_pages += count;
 }
 
 void Balloon::inflate(Queue& queue) {
@@ -127,7 +116,7 @@ void Balloon::take_report(Queue& queue) {
         const std::uint64_t first = (start + kPageSize - 1) / kPageSize * kPageSize;
         const std::uint64_t last = (start + range.iov_len) / kPageSize * kPageSize;
         if (first >= last) continue;
-        punch(region, first, last - first);
+        (void)memory_.release(region.range.base + first, last - first);
         counters_.reported_bytes += last - first;
       }
     }

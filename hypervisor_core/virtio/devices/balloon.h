@@ -70,7 +70,6 @@ class Balloon final : public Device {
   void take_statistics(Queue& queue);
   void parse_statistics(Chain& chain);
   void give_up(std::uint64_t first_page, std::uint64_t count);
-  void punch(const GuestMemory::Region& region, std::uint64_t offset, std::uint64_t length);
 
   GuestMemory& memory_;
   WakeFd wake_;

@@ -1,7 +1,10 @@
+#include <algorithm>
 #include <fstream>
+#include <random>
 #include <set>
 
 #include <catch2/catch.hpp>
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -10,6 +13,7 @@
 #include "base/text.h"
 #include "hypervisor_core/control/client.h"
 #include "hypervisor_core/control/frame.h"
+#include "hypervisor_core/vm/vm.h"
 #include "tests/hypervisor_core/support/payload.h"
 #include "tests/hypervisor_core/support/payload_kernel.h"
 #include "tests/support/temp_dir.h"
@@ -22,7 +26,9 @@ using namespace std::chrono_literals;
 /// A reeve-vmm process with a run directory, killed at the end if it still lives.
 class Resident {
  public:
-  explicit Resident(const v1::MachineConfig& config, std::vector<std::string> more = {}) {
+  explicit Resident(const v1::MachineConfig& config, std::vector<std::string> more = {},
+                    const std::filesystem::path& restore_from = {}) {
+    if (!restore_from.empty()) std::filesystem::rename(restore_from, dir_ / kRestoreFile);
     std::ofstream(dir_ / kMachineFile, std::ios::binary) << config.SerializeAsString();
     const auto program =
         std::filesystem::read_symlink("/proc/self/exe").parent_path() / "reeve-vmm";
@@ -38,11 +44,11 @@ class Resident {
       (void)process_->wait(5s);
     }
   }
-  ControlClient connect() {
-    for (int i = 0; i < 500; ++i) {
+  ControlClient connect(std::chrono::microseconds pause = 10ms) {
+    for (auto left = 5s / pause; left > 0; --left) {
       auto client = ControlClient::connect(dir_ / kControlSocket);
       if (client.ok()) return std::move(client).value();
-      usleep(10'000);
+      usleep(static_cast<useconds_t>(pause.count()));
     }
     FAIL("reeve-vmm does not listen");
     std::abort();
@@ -267,6 +273,72 @@ TEST_CASE("a vsock path outside the run directory is refused by name", "[control
   REQUIRE(done.ok());
   CHECK(done.value().exit_code == 4);
   CHECK(done.value().errors.find("JAIL_VSOCK_PATH") != std::string::npos);
+}
+
+namespace {
+
+/// A machine of 1 GiB with 200 MiB in use, saved after it had said "hi".
+std::string save_machine_of(const v1::MachineConfig& config, const std::filesystem::path& to) {
+  auto kvm = core::test::kvm_or_skip();
+  auto vm = Vm::create(config, *kvm);
+  REQUIRE(vm.ok());
+  REQUIRE(vm.value()->start().ok());
+  for (int i = 0; i < 1000 && vm.value()->console().end_offset() < 2; ++i)
+    (void)vm.value()->wait_until_ended(2ms);
+  REQUIRE(vm.value()->pause().ok());
+  std::mt19937_64 random(1);
+  std::vector<std::uint64_t> words((1 << 20) / 8);
+  for (Gpa at = 0x1000000; at < 0x1000000 + (200u << 20); at += 1 << 20) {
+    std::generate(words.begin(), words.end(), std::ref(random));
+    REQUIRE(vm.value()->board().memory().write(at, std::as_bytes(std::span(words))));
+  }
+  const auto file = open_file(to, O_RDWR | O_CREAT | O_TRUNC);
+  REQUIRE(file.ok());
+  FdSink sink(file.value().get());
+  REQUIRE(vm.value()->save(sink).ok());
+  return to.string();
+}
+
+}  // namespace
+
+TEST_CASE("a jailed process goes on with a saved machine before it has read its memory",
+          "[control][kvm][root]") {
+  if (!core::test::kvm_or_skip()) return;
+  const core::test::PayloadKernel kernel(kEcho);
+  auto config = kernel.config();
+  config.set_memory_mib(1024);
+  const reeve::test::TempDir dir;
+  const auto saved = save_machine_of(config, dir / "state");
+  const auto size = std::filesystem::file_size(saved);
+  CHECK(size < (220u << 20));
+  SECTION("sound") {
+    const auto begin = std::chrono::steady_clock::now();
+    Resident vmm(config, {}, saved);
+    auto client = vmm.connect(200us);
+    const auto status = client.call(request_for([](auto& r) { r.mutable_get_status(); }), 5s);
+    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::chrono::steady_clock::now() - begin);
+    REQUIRE(status.ok());
+    CHECK(status.value().status().state() == v1::MachineStatus::STATE_RUNNING);
+    CHECK(status.value().status().memory_to_read_bytes() > 0);
+    REQUIRE(client.call(request_for([](auto& r) { r.mutable_write_console()->set_input("z"); }), 5s)
+                .ok());
+    REQUIRE(client.call(request_for([](auto& r) { r.mutable_watch_console(); }), 5s).ok());
+    CHECK(console(client, 1) == "z");
+    WARN("process start to a running guest of 1 GiB, 200 MiB of it used: "
+         << took.count() << " ms; file " << size << " bytes");
+    CHECK(took < 2s);
+  }
+  SECTION("damaged where the guest does not look at once") {
+    std::fstream file(saved, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(size / 2));
+    file.write("damage", 6);
+    file.close();
+    Resident vmm(config, {}, saved);
+    CHECK(vmm.ends());
+    CHECK(vmm.report().kind() == v1::ExitReport::KIND_MEMORY_LOST);
+    CHECK(vmm.report().message().find("STATE_CHECKSUM") != std::string::npos);
+  }
 }
 
 }  // namespace reeve::core::control

@@ -1,0 +1,247 @@
+// Memory that is read while the machine runs: all of it arrives, none of it comes back from the
+// dead, and what cannot be read ends the machine.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "hypervisor_core/vm/lazy_memory.h"
+#include "hypervisor_core/vm/vm.h"
+#include "tests/hypervisor_core/support/payload.h"
+#include "tests/hypervisor_core/support/payload_kernel.h"
+
+namespace reeve::core {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Waits for each typed character and prints the next letter of its own counter, kept in memory.
+const std::initializer_list<int> kCounter = {
+    0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf7,  // wait for input
+    0x66, 0xba, 0xf8, 0x03, 0xec,                          // take it
+    0xfe, 0x05, 0x00, 0x00, 0x20, 0x00,                    // inc byte [0x200000]
+    0xa0, 0x00, 0x00, 0x20, 0x00, 0x04, 'a',  0xee,        // print 'a' + it
+    0xeb, 0xe2};
+
+constexpr std::uint64_t kMiB = 1 << 20;
+constexpr Gpa kPattern = 8 * kMiB;  ///< from here on every page holds its own number
+
+std::string console_when(Vm& vm, std::uint64_t from, std::size_t length) {
+  for (int i = 0; i < 2000 && vm.console().end_offset() < from + length; ++i)
+    (void)vm.wait_until_ended(2ms);
+  return vm.console().read(from, 100).bytes;
+}
+
+template <class T>
+T take(Result<T> result) {
+  if (!result.ok()) FAIL(result.error().message());
+  return std::move(result).value();
+}
+
+bool lazy_here() {
+  const MemoryRange range{0, kMiB};
+  auto memory = take(GuestMemory::create(std::span(&range, 1)));
+  auto lazy = LazyMemory::start(*memory, Fd(memfd_create("empty", 0)), {}, [](const Error&) {});
+  if (lazy.ok()) return true;
+  WARN("skipped: " << lazy.error().message());
+  return false;
+}
+
+/// A saved machine with a pattern in `used` of its memory, in a file without a name.
+class Saved {
+ public:
+  explicit Saved(accel::Accelerator& kvm, std::uint64_t used = 32 * kMiB) : used_(used) {
+    auto config = kernel_.config();
+    config.set_memory_mib((used + kPattern) / kMiB + 8);
+    auto vm = take(Vm::create(config, kvm));
+    REQUIRE(vm->start().ok());
+    REQUIRE(vm->type(as_bytes("x")) == 1);
+    REQUIRE(console_when(*vm, 0, 1) == "b");
+    REQUIRE(vm->pause().ok());
+    for (Gpa at = kPattern; at < kPattern + used; at += kPageSize)
+      REQUIRE(vm->board().memory().write_le<std::uint64_t>(at, at + 1));
+    FdSink sink(file_.get());
+    REQUIRE(vm->save(sink).ok());
+  }
+  int fd() const { return file_.get(); }
+  std::uint64_t size() const { return static_cast<std::uint64_t>(lseek(fd(), 0, SEEK_END)); }
+  std::uint64_t used() const { return used_; }
+  Result<std::unique_ptr<Vm>> restore(accel::Accelerator& kvm, VmOptions options = {}) const {
+    REQUIRE(lseek(fd(), 0, SEEK_SET) == 0);
+    return Vm::restore_lazily(take(file_.duplicate()), kvm, std::move(options));
+  }
+  /// How many pages of the pattern are not what was saved.
+  std::uint64_t wrong_pages(Vm& vm) const {
+    std::uint64_t wrong = 0;
+    for (Gpa at = kPattern; at < kPattern + used_; at += kPageSize)
+      if (vm.board().memory().read_le<std::uint64_t>(at) != at + 1) ++wrong;
+    return wrong;
+  }
+
+ private:
+  const std::uint64_t used_;
+  const test::PayloadKernel kernel_{kCounter};
+  const Fd file_{memfd_create("saved", MFD_CLOEXEC)};
+};
+
+}  // namespace
+
+TEST_CASE("a machine runs before its memory is read, and finds all of it", "[vm][saved][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm || !lazy_here()) return;
+  const Saved saved(*kvm, 128 * kMiB);
+  CHECK(saved.size() < saved.used() * 11 / 10);
+  auto vm = take(saved.restore(*kvm));
+  REQUIRE(vm->resume().ok());
+  CHECK(vm->type(as_bytes("x")) == 1);
+  CHECK(console_when(*vm, 0, 1) == "c");
+  const auto left = vm->status().memory_to_read_bytes();
+  INFO("bytes left when the guest had answered: " << left);
+  CHECK(left > 0);
+  CHECK(saved.wrong_pages(*vm) == 0);
+  for (int i = 0; i < 1000 && vm->status().memory_to_read_bytes() != 0; ++i)
+    (void)vm->wait_until_ended(2ms);
+  CHECK(vm->status().memory_to_read_bytes() == 0);
+  CHECK(vm->board().memory().read_le<std::uint64_t>(kPattern + saved.used()) == 0);
+}
+
+TEST_CASE("what is touched first comes first", "[vm][saved][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm || !lazy_here()) return;
+  const Saved saved(*kvm, 128 * kMiB);
+  auto vm = take(saved.restore(*kvm));
+  const Gpa last = kPattern + saved.used() - kPageSize;
+  CHECK(vm->board().memory().read_le<std::uint64_t>(last) == last + 1);
+  CHECK(vm->status().memory_to_read_bytes() > 0);
+}
+
+TEST_CASE("memory given back while it is being read stays empty", "[vm][saved][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm || !lazy_here()) return;
+  const Saved saved(*kvm, 64 * kMiB);
+  auto vm = take(saved.restore(*kvm));
+  auto& memory = vm->board().memory();
+  // As the balloon and free page reporting do: beginning, middle and end, across chunks.
+  const Gpa given[] = {kPattern + 5 * kPageSize, kPattern + saved.used() / 2,
+                       kPattern + saved.used() - 300 * kPageSize};
+  for (const Gpa at : given) REQUIRE(memory.release(at, 100 * kPageSize).ok());
+  std::uint64_t stale = 0, lost = 0;
+  for (Gpa at = kPattern; at < kPattern + saved.used(); at += kPageSize) {
+    const bool gone = std::any_of(std::begin(given), std::end(given),
+                                  [&](Gpa g) { return at >= g && at < g + 100 * kPageSize; });
+    const auto value = memory.read_le<std::uint64_t>(at);
+    if (gone && value != 0) ++stale;
+    if (!gone && value != at + 1) ++lost;
+  }
+  CHECK(stale == 0);
+  CHECK(lost == 0);
+}
+
+TEST_CASE("a reset while memory is being read forgets the saved memory", "[vm][saved][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm || !lazy_here()) return;
+  const Saved saved(*kvm, 64 * kMiB);
+  auto vm = take(saved.restore(*kvm));
+  REQUIRE(vm->resume().ok());
+  REQUIRE(vm->reset().ok());
+  CHECK(vm->type(as_bytes("x")) == 1);
+  CHECK(console_when(*vm, 0, 1) == "b");
+  CHECK(saved.wrong_pages(*vm) == saved.used() / kPageSize);
+}
+
+TEST_CASE("a machine saved again while its memory is read loses nothing", "[vm][saved][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm || !lazy_here()) return;
+  const Saved saved(*kvm, 64 * kMiB);
+  auto vm = take(saved.restore(*kvm));
+  const Fd again(memfd_create("again", MFD_CLOEXEC));
+  FdSink sink(again.get());
+  REQUIRE(vm->save(sink).ok());
+  vm.reset();
+  REQUIRE(lseek(again.get(), 0, SEEK_SET) == 0);
+  FdSource source(again.get());
+  auto third = take(Vm::restore(source, *kvm));  // all memory first, from the same format
+  CHECK(saved.wrong_pages(*third) == 0);
+  REQUIRE(third->resume().ok());
+  CHECK(third->type(as_bytes("x")) == 1);
+  CHECK(console_when(*third, 0, 1) == "c");
+}
+
+TEST_CASE("memory that cannot be read ends the machine by name, and nobody hangs",
+          "[vm][saved][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm || !lazy_here()) return;
+  const Saved saved(*kvm, 64 * kMiB);
+  int heard = 0;
+  VmOptions options;
+  options.on_memory_lost = [&](const v1::ExitReport&) { ++heard; };
+  std::string reason;
+  SECTION("a bit flipped in the middle") {
+    const auto index = take(read_index(saved.fd()));
+    const auto offset = index.chunks[index.chunks.size() / 2].offset + 1000;
+    char byte = 0;
+    REQUIRE(pread(saved.fd(), &byte, 1, static_cast<off_t>(offset)) == 1);
+    byte = static_cast<char>(byte ^ 4);
+    REQUIRE(pwrite(saved.fd(), &byte, 1, static_cast<off_t>(offset)) == 1);
+    reason = "STATE_CHECKSUM";
+  }
+  SECTION("the file cut short while it is read") {
+    reason = "STATE_TRUNCATED";
+  }
+  auto vm = take(saved.restore(*kvm, options));
+  if (reason == "STATE_TRUNCATED")
+    REQUIRE(ftruncate(saved.fd(), static_cast<off_t>(saved.size() / 4)) == 0);
+  REQUIRE(vm->resume().ok());
+  REQUIRE(vm->wait_until_ended(20s));
+  CHECK(vm->exit()->kind() == v1::ExitReport::KIND_MEMORY_LOST);
+  const auto message = vm->exit()->message();
+  INFO(message);
+  CHECK(vm->exit()->message().find(reason) != std::string::npos);
+  CHECK(vm->exit()->message().find("memory at 0x") != std::string::npos);
+  vm.reset();
+  CHECK(heard == 1);
+}
+
+TEST_CASE("an index that lies is refused before anything runs", "[vm][saved][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const Saved saved(*kvm, 4 * kMiB);
+  const auto index = take(read_index(saved.fd()));
+  const auto size = saved.size();
+  const auto with = [&](const std::function<void(SavedIndex&)>& change) {
+    auto other = index;
+    change(other);
+    std::string bytes(static_cast<std::size_t>(index.machine_offset), '\0');
+    REQUIRE(pread(saved.fd(), bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+    const Fd file(memfd_create("lie", MFD_CLOEXEC));
+    FdSink sink(file.get());
+    REQUIRE(sink.write(as_bytes(bytes)).ok());
+    const auto machine =
+        take(read_record_at(saved.fd(), index.machine_offset, RecordType::Machine));
+    RecordWriter writer(sink, bytes.size());
+    REQUIRE(writer.write(RecordType::Machine, as_bytes(machine)).ok());
+    REQUIRE(write_index(writer, other).ok());
+    REQUIRE(lseek(file.get(), 0, SEEK_SET) == 0);
+    auto restored = Vm::restore_lazily(take(file.duplicate()), *kvm);
+    return restored.ok() ? std::string("ok") : std::string(restored.error().reason());
+  };
+  CHECK(size > 4 * kMiB);
+  CHECK(with([](auto&) {}) == "ok");
+  CHECK(with([](auto& i) { i.chunks.back().address = Gpa{1} << 40; }) == "STATE_FORMAT");
+  CHECK(with([](auto& i) { i.chunks.back().address += 1; }) == "STATE_FORMAT");
+  CHECK(with([](auto& i) { i.chunks.back().pages = 0; }) == "STATE_FORMAT");
+  CHECK(with([](auto& i) { i.chunks.back().pages = 5000; }) == "STATE_FORMAT");
+  CHECK(with([](auto& i) { i.chunks.back().offset = ~0ull; }) == "STATE_FORMAT");
+  CHECK(with([](auto& i) { i.chunks.push_back(i.chunks.back()); }) == "STATE_FORMAT");
+  CHECK(with([](auto& i) { i.chunks.pop_back(); }) == "STATE_FORMAT");
+  CHECK(with([](auto& i) { i.machine_offset = 12; }) == "STATE_FORMAT");
+  CHECK(with([](auto& i) { i.machine_offset = ~0ull; }) == "STATE_FORMAT");
+}
+
+}  // namespace reeve::core
