@@ -119,6 +119,27 @@ class Doorbells {
   virtual Status detach(Gpa address, int event_fd) = 0;
 };
 
+/// A page that a vCPU wrote to.
+struct DirtyPage {
+  std::uint32_t slot = 0;
+  std::uint64_t page = 0;  ///< counted from the slot's first
+
+  auto operator<=>(const DirtyPage&) const = default;
+};
+
+/// Optional ability: written pages are named one by one, which costs what was written instead of
+/// what there is. Replaces Partition::take_dirty().
+class DirtyRing {
+ public:
+  virtual ~DirtyRing() = default;
+  /// Before the first vCPU; slots say whether they are tracked as ever. InvalidArgument/
+  /// DIRTY_RING_SIZE, Unimplemented/DIRTY_RING_ABSENT.
+  virtual Status enable(std::uint32_t pages_per_vcpu) = 0;
+  /// Appends the pages written since the last call, each once, in no order. Pages that a running
+  /// vCPU is about to write are named later: park the vCPUs for the last round.
+  virtual Status take(std::vector<DirtyPage>& out) = 0;
+};
+
 struct MemorySlot {
   std::uint32_t id = 0;
   Gpa address = 0;
@@ -152,6 +173,7 @@ class Partition {
   virtual Status set_clock(std::uint64_t nanoseconds) = 0;
 
   virtual Doorbells* doorbells() { return nullptr; }
+  virtual DirtyRing* dirty_ring() { return nullptr; }
 };
 
 class Accelerator {

@@ -68,7 +68,8 @@ constexpr int kFacts[] = {SCMP_SYS(getuid),  SCMP_SYS(geteuid), SCMP_SYS(getgid)
 constexpr std::uint32_t kKvmIoctls = 0xae00, kUffdIoctls = UFFDIO << 8, kIoctlType = 0xff00;
 // <linux/kvm.h> belongs to accel/kvm alone.
 constexpr std::uint32_t kKvmRun = 0xae80, kKvmIrqLine = 0x4008ae61, kKvmSetGsiRouting = 0x4008ae6a,
-                        kKvmIrqFd = 0x4020ae76, kKvmIoEventFd = 0x4040ae79;
+                        kKvmIrqFd = 0x4020ae76, kKvmIoEventFd = 0x4040ae79,
+                        kKvmResetDirtyRings = 0xaec7;
 // <linux/if_tun.h> belongs to hypervisor_core/net alone.
 constexpr std::uint32_t kTunSetOffload = 0x400454d0, kTunSetQueue = 0x400454d9;
 
@@ -194,6 +195,7 @@ Status filter_thread(ThreadRole role) {
       allow_ioctl(filter, kKvmRun);
       allow_ioctl(filter, kKvmIrqLine);
       allow_ioctl(filter, kKvmIoEventFd);
+      allow_ioctl(filter, kKvmResetDirtyRings);
       filter.first(SCMP_SYS(ioctl));
       break;
     case ThreadRole::Disk:

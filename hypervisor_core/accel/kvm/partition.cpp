@@ -48,7 +48,7 @@ class KvmPartition::Line final : public MsiLine {
 };
 
 KvmPartition::KvmPartition(Fd fd, const VcpuTraits& traits, std::size_t max_routes)
-    : fd_(std::move(fd)), traits_(traits), max_routes_(max_routes) {
+    : fd_(std::move(fd)), traits_(traits), max_routes_(max_routes), dirty_ring_(fd_.get()) {
   const auto add_pin = [this](std::uint32_t gsi, std::uint32_t chip, std::uint32_t pin) {
     kvm_irq_routing_entry entry{};
     entry.gsi = gsi;
@@ -105,9 +105,9 @@ Status KvmPartition::set_memory(const MemorySlot& slot) {
 Status KvmPartition::take_dirty(std::uint32_t slot, std::span<std::uint64_t> bitmap) {
   Lock lock(mutex_);
   const auto found = slots_.find(slot);
-  if (found == slots_.end() || !found->second.track_dirty)
+  if (found == slots_.end() || !found->second.track_dirty || dirty_ring_.enabled())
     return Error{Code::FailedPrecondition, "DIRTY_LOG_OFF",
-                 "memory slot " + std::to_string(slot) + " is not tracked"};
+                 "memory slot " + std::to_string(slot) + " is not tracked by a log"};
   const std::size_t words = (found->second.size / kPageSize + 63) / 64;
   if (bitmap.size() < words)
     return Error{Code::InvalidArgument, "BITMAP_TOO_SMALL", "dirty bitmap is too small"};
@@ -124,7 +124,7 @@ Status KvmPartition::take_dirty(std::uint32_t slot, std::span<std::uint64_t> bit
 Result<std::unique_ptr<Vcpu>> KvmPartition::create_vcpu(std::uint32_t id) {
   Fd vcpu(kvm_ioctl(fd_.get(), KVM_CREATE_VCPU, id));
   if (!vcpu) return errno_error("creating vCPU " + std::to_string(id));
-  return KvmVcpu::create(std::move(vcpu), id, traits_);
+  return KvmVcpu::create(std::move(vcpu), id, traits_, dirty_ring_);
 }
 
 void KvmPartition::set_irq(std::uint32_t line, bool level) {

@@ -10,6 +10,7 @@
 #include "base/mutex.h"
 #include "hypervisor_core/accel/accelerator.h"
 #include "hypervisor_core/accel/kvm/abi.h"
+#include "hypervisor_core/accel/kvm/dirty_ring.h"
 #include "hypervisor_core/accel/kvm/vcpu.h"
 
 namespace reeve::core::accel::kvm {
@@ -29,6 +30,7 @@ class KvmPartition final : public Partition, public Doorbells {
   Result<std::uint64_t> clock() const override;
   Status set_clock(std::uint64_t nanoseconds) override;
   Doorbells* doorbells() override { return this; }
+  DirtyRing* dirty_ring() override { return &dirty_ring_; }
 
   Status attach(Gpa address, int event_fd) override;
   Status detach(Gpa address, int event_fd) override;
@@ -45,6 +47,7 @@ class KvmPartition final : public Partition, public Doorbells {
   const Fd fd_;
   const VcpuTraits& traits_;  // owned by the accelerator, which outlives every partition
   const std::size_t max_routes_;
+  KvmDirtyRing dirty_ring_;
 
   Mutex mutex_;
   std::vector<kvm_irq_routing_entry> pins_;  ///< fixed: 8259 and IOAPIC

@@ -11,6 +11,7 @@
 #include "base/mutex.h"
 #include "hypervisor_core/accel/accelerator.h"
 #include "hypervisor_core/accel/kvm/abi.h"
+#include "hypervisor_core/accel/kvm/dirty_ring.h"
 
 namespace reeve::core::accel::kvm {
 
@@ -24,7 +25,8 @@ struct VcpuTraits {
 
 class KvmVcpu final : public Vcpu {
  public:
-  static Result<std::unique_ptr<Vcpu>> create(Fd fd, std::uint32_t id, const VcpuTraits& traits);
+  static Result<std::unique_ptr<Vcpu>> create(Fd fd, std::uint32_t id, const VcpuTraits& traits,
+                                              KvmDirtyRing& dirty_ring);
   ~KvmVcpu() override;
   KvmVcpu(const KvmVcpu&) = delete;
   KvmVcpu& operator=(const KvmVcpu&) = delete;
@@ -46,8 +48,8 @@ class KvmVcpu final : public Vcpu {
   ExitCounters counters() const override;
 
  private:
-  KvmVcpu(Fd fd, std::uint32_t id, const VcpuTraits& traits)
-      : fd_(std::move(fd)), id_(id), traits_(traits) {}
+  KvmVcpu(Fd fd, std::uint32_t id, const VcpuTraits& traits, KvmDirtyRing& dirty_ring)
+      : fd_(std::move(fd)), id_(id), traits_(traits), dirty_ring_(dirty_ring) {}
 
   bool take_kick();
   void leave();
@@ -65,6 +67,7 @@ class KvmVcpu final : public Vcpu {
   const Fd fd_;
   const std::uint32_t id_;
   const VcpuTraits& traits_;  // owned by the accelerator, which outlives every vCPU
+  KvmDirtyRing& dirty_ring_;  // the partition's, which outlives its vCPUs
   kvm_run* run_ = nullptr;
 
   Mutex kick_mutex_;

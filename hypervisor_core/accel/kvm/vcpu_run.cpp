@@ -28,17 +28,20 @@ void install_kick_handler() {
 
 }  // namespace
 
-Result<std::unique_ptr<Vcpu>> KvmVcpu::create(Fd fd, std::uint32_t id, const VcpuTraits& traits) {
+Result<std::unique_ptr<Vcpu>> KvmVcpu::create(Fd fd, std::uint32_t id, const VcpuTraits& traits,
+                                              KvmDirtyRing& dirty_ring) {
   install_kick_handler();
-  std::unique_ptr<KvmVcpu> vcpu(new KvmVcpu(std::move(fd), id, traits));
+  std::unique_ptr<KvmVcpu> vcpu(new KvmVcpu(std::move(fd), id, traits, dirty_ring));
   void* mapping =
       mmap(nullptr, traits.run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd_.get(), 0);
   if (mapping == MAP_FAILED) return errno_error("mapping kvm_run");
   vcpu->run_ = static_cast<kvm_run*>(mapping);
+  TRY(dirty_ring.add(vcpu->fd_.get()));
   return std::unique_ptr<Vcpu>(std::move(vcpu));
 }
 
 KvmVcpu::~KvmVcpu() {
+  dirty_ring_.remove(fd_.get());
   if (run_ != nullptr) munmap(run_, traits_.run_size);
 }
 
@@ -86,6 +89,9 @@ Exit KvmVcpu::run(ExitHandler& handler) {
     switch (run_->exit_reason) {
       case KVM_EXIT_IO: handle_port(handler); break;
       case KVM_EXIT_MMIO: handle_mmio(handler); break;
+      case KVM_EXIT_DIRTY_RING_FULL:
+        if (!dirty_ring_.empty().ok()) return finish({.kind = ExitKind::InternalError});
+        break;
       case KVM_EXIT_INTR:
       case KVM_EXIT_IRQ_WINDOW_OPEN: break;
       case KVM_EXIT_HLT: return finish({.kind = ExitKind::Halted});

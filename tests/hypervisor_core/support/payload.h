@@ -34,13 +34,16 @@ struct Payload {
   std::unique_ptr<accel::Partition> partition;
   std::unique_ptr<accel::Vcpu> vcpu;
 
-  Payload(accel::Accelerator& kvm, std::initializer_list<int> code, bool track_dirty = false) {
+  /// A `dirty_ring` of 0 pages leaves it off.
+  Payload(accel::Accelerator& kvm, std::initializer_list<int> code, bool track_dirty = false,
+          std::uint32_t dirty_ring = 0) {
     const MemoryRange range{0, 1 << 20};
     memory = take(GuestMemory::create(std::span(&range, 1)));
     std::vector<std::byte> bytes;
     for (const int byte : code) bytes.push_back(static_cast<std::byte>(byte));
     REQUIRE(memory->write(kCode, bytes));
     partition = take(kvm.create_partition());
+    if (dirty_ring != 0) REQUIRE(partition->dirty_ring()->enable(dirty_ring).ok());
     REQUIRE(partition
                 ->set_memory({.address = 0,
                               .size = range.size,
