@@ -11,6 +11,7 @@ enum class MachineEvent : std::uint8_t {
   PowerOff,     ///< ACPI S5
   DebugExit,    ///< isa-debug-exit; the value is the code
   Panicked,     ///< pvpanic: the guest kernel crashed and stays
+  DiskWaiting,  ///< not the guest: a request started to wait for the host's disk, or all are done
   CrashLoaded,  ///< pvpanic: it crashed and a crash kernel takes over
 };
 

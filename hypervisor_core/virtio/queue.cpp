@@ -110,21 +110,43 @@ std::optional<Chain> Queue::pop() {
     }
     ++next_available_;
     ++counters_.chains;
-    heads_in_flight_[head] = true;
-    ++in_flight_count_;
-
-    std::vector<Segment> segments;
-    if (!spare_.empty()) {
-      segments = std::move(spare_.back());
-      spare_.pop_back();
-    }
-    const auto readable = collect(head, segments);
-    if (readable.ok()) return Chain(*this, head, std::move(segments), readable.value());
-    ++counters_.bad_chains;
-    give_back(head, 0);
-    recycle(std::move(segments));
+    if (auto chain = open(head)) return chain;
   }
   return std::nullopt;
+}
+
+std::optional<Chain> Queue::open(std::uint16_t head) {
+  heads_in_flight_[head] = true;
+  ++in_flight_count_;
+  std::vector<Segment> segments;
+  if (!spare_.empty()) {
+    segments = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  const auto readable = collect(head, segments);
+  if (readable.ok()) return Chain(*this, head, std::move(segments), readable.value());
+  ++counters_.bad_chains;
+  give_back(head, 0);
+  recycle(std::move(segments));
+  return std::nullopt;
+}
+
+std::uint16_t Queue::suspend(Chain&& chain) {
+  REEVE_CHECK(chain.queue_ == this);
+  chain.queue_ = nullptr;
+  heads_in_flight_[chain.head_] = false;
+  --in_flight_count_;
+  recycle(std::move(chain.segments_));
+  return chain.head_;
+}
+
+std::optional<Chain> Queue::reopen(std::uint16_t head) {
+  if (broken_) return std::nullopt;
+  if (head >= config_.size || heads_in_flight_[head]) {
+    break_ring();
+    return std::nullopt;
+  }
+  return open(head);
 }
 
 /// Walks the chain at `head`, each descriptor copied once. Returns how many segments are readable.

@@ -69,6 +69,12 @@ class Queue {
   /// Undoes the latest pop(): the chain is the next one again. Only for a chain popped last and not
   /// written to.
   void put_back(Chain&& chain);
+  /// Takes a chain out of flight without returning it, for reopen() here or on another host: a
+  /// request that cannot be served now and must not be lost.
+  std::uint16_t suspend(Chain&& chain);
+  /// The chain at a head that was suspended, read anew; nothing when it is bad now, which is
+  /// counted and returned empty. Before the first pop().
+  std::optional<Chain> reopen(std::uint16_t head);
   /// Interrupts the driver if chains were returned since the last call and it wants to know.
   void signal_used();
 
@@ -96,6 +102,7 @@ class Queue {
   Queue(GuestMemory& memory, Interrupts& interrupts, const QueueConfig& config,
         QueuePosition position);
   bool fetch_available();
+  std::optional<Chain> open(std::uint16_t head);
   bool driver_has_more();
   void allow_kicks(bool allow);
   Result<std::size_t> collect(std::uint16_t head, std::vector<Segment>& out);

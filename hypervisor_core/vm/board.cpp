@@ -84,7 +84,8 @@ Result<std::unique_ptr<Board>> Board::create(const v1::MachineConfig& config,
                                                          .partition = *board->partition_,
                                                          .root = board->pci_,
                                                          .prepare_thread = world.prepare_thread,
-                                                         .open_network = world.open_network}));
+                                                         .open_network = world.open_network,
+                                                         .events = &world.events}));
   SystemRandom::instance().fill(board->generation_id_);
   return board;
 }

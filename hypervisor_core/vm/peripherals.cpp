@@ -57,7 +57,11 @@ struct Peripherals::Unit {
   std::unique_ptr<virtio::TransportPci> transport{};
 };
 
-struct Peripherals::DiskUnit final : Unit {
+struct Peripherals::DiskUnit final : Unit, virtio::BlockEvents {
+  explicit DiskUnit(MachineEvents* to) : events(to) {}
+  void waiting_changed() override {
+    if (events != nullptr) events->raise(MachineEvent::DiskWaiting, 0);
+  }
   ~DiskUnit() override {
     transport.reset();
     device.reset();
@@ -73,6 +77,7 @@ struct Peripherals::DiskUnit final : Unit {
     out.set_written_bytes(counters.written_bytes);
     out.set_errors(counters.errors);
   }
+  MachineEvents* const events;
   std::unique_ptr<Disk> disk{};
 };
 
@@ -125,7 +130,7 @@ Result<std::unique_ptr<Peripherals>> Peripherals::create(const v1::MachineConfig
 }
 
 Status Peripherals::add_disk(const v1::DiskConfig& config, std::uint32_t vcpus) {
-  auto unit = std::make_unique<DiskUnit>();
+  auto unit = std::make_unique<DiskUnit>(world_.events);
   unit->id = config.id();
   unit->disk = TRY(open_disk(config));
   const std::uint32_t queues =
@@ -135,6 +140,10 @@ Status Peripherals::add_disk(const v1::DiskConfig& config, std::uint32_t vcpus) 
                     .queues = static_cast<std::uint16_t>(queues),
                     .limit = {.bytes_per_second = config.limit_bytes_per_second(),
                               .operations_per_second = config.limit_requests_per_second()},
+                    .on_error = config.on_error() == v1::ON_DISK_ERROR_PAUSE
+                                    ? virtio::BlockOptions::OnError::Wait
+                                    : virtio::BlockOptions::OnError::Report,
+                    .events = unit.get(),
                     .prepare_thread = prepare_as(ThreadRole::Disk)}));
   return plug(std::move(unit), ThreadRole::Disk);
 }
@@ -242,6 +251,19 @@ std::vector<Peripherals::Plugged> Peripherals::plugged() const {
 void Peripherals::describe(v1::MachineStatus& status) const {
   for (const auto& unit : units_) unit->describe(status);
   if (balloon_ != nullptr) status.set_balloon_mib(balloon_->actual_bytes() >> 20);
+}
+
+std::string Peripherals::waiting_disks() const {
+  std::string out;
+  for (const auto& unit : units_) {
+    const auto* disk = dynamic_cast<const DiskUnit*>(unit.get());
+    if (disk == nullptr || disk->block().waiting() == 0) continue;
+    if (!out.empty()) out += "; ";
+    out += "disk '" + disk->id + "': " + std::to_string(disk->block().waiting()) +
+           (disk->block().waits_for_errors() ? " requests fail on the host"
+                                             : " requests wait for room on the host");
+  }
+  return out;
 }
 
 Status Peripherals::disk_grown(const std::string& id) {

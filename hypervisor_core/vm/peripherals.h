@@ -11,6 +11,7 @@
 
 #include "base/loop.h"
 #include "base/status.h"
+#include "hypervisor_core/bus/machine_events.h"
 #include "hypervisor_core/net/backend.h"
 #include "hypervisor_core/pci/root.h"
 #include "hypervisor_core/sandbox/role.h"
@@ -33,8 +34,9 @@ struct PeripheralsWorld {
   GuestMemory& memory;
   accel::Partition& partition;
   pci::Root& root;
-  PrepareThread prepare_thread{};  ///< runs first on every device thread
-  OpenNetwork open_network{};      ///< empty: open_network_backend()
+  PrepareThread prepare_thread{};   ///< runs first on every device thread
+  OpenNetwork open_network{};       ///< empty: open_network_backend()
+  MachineEvents* events = nullptr;  ///< hears DiskWaiting; may be null
 };
 
 class Peripherals {
@@ -66,6 +68,8 @@ class Peripherals {
 
   /// Adds figures of disks and network cards.
   void describe(v1::MachineStatus& status) const;
+  /// Disks with requests that wait for the host, for a person; empty: none. Any thread.
+  std::string waiting_disks() const;
   /// NotFound/DISK_NOT_FOUND; errors of the file.
   Status disk_grown(const std::string& id);
   /// FailedPrecondition/NO_BALLOON; InvalidArgument/BALLOON_TARGET.

@@ -172,7 +172,7 @@ Status Vm::pause() {
   {
     Lock lock(verbs_);
     TRY(require_alive());
-    if (state() != State::Running) return {};
+    if (!runs()) return {};
     halt();
     state_ = State::Paused;
   }
@@ -184,7 +184,10 @@ Status Vm::resume() {
   {
     Lock lock(verbs_);
     TRY(require_alive());
-    if (state() != State::Paused) return {};
+    if (state() == State::WaitingForSpace)
+      halt();  // what waits is tried again at once
+    else if (state() != State::Paused)
+      return {};
     for (auto& vcpu : vcpus_) vcpu->vcpu().note_pause();
     TRY(go());
   }
@@ -197,7 +200,7 @@ Status Vm::reset() {
     Lock lock(verbs_);
     TRY(require_alive());
     if (state() == State::Created) return {};
-    const bool was_running = state() == State::Running;
+    const bool was_running = runs();
     halt();
     TRY(restart());
     if (was_running) TRY(go());
@@ -228,9 +231,24 @@ void Vm::stop() {
   end(report_of(v1::ExitReport::KIND_KILLED, "stopped from outside"));
 }
 
-void Vm::halt() {
+void Vm::park_vcpus() {
   for (auto& vcpu : vcpus_) vcpu->request_park();
   for (auto& vcpu : vcpus_) vcpu->wait_parked();
+}
+
+void Vm::follow_disks() {
+  const bool waits = !board_->peripherals().waiting_disks().empty();
+  if (waits && state() == State::Running) {
+    park_vcpus();
+    state_ = State::WaitingForSpace;
+  } else if (!waits && state() == State::WaitingForSpace) {
+    state_ = State::Running;
+    for (auto& vcpu : vcpus_) vcpu->run();
+  }
+}
+
+void Vm::halt() {
+  park_vcpus();
   board_->peripherals().halt();
 }
 
@@ -276,7 +294,8 @@ void Vm::end(v1::ExitReport report) {
 
 void Vm::raise(MachineEvent event, std::uint32_t value) {
   // The guest must not execute much after asking for its end. A panic report lets it go on.
-  if (event != MachineEvent::Panicked && event != MachineEvent::CrashLoaded)
+  if (event == MachineEvent::Reset || event == MachineEvent::PowerOff ||
+      event == MachineEvent::DebugExit)
     for (auto& vcpu : vcpus_) vcpu->request_park();
   post({.event = event, .value = value});
 }
@@ -318,6 +337,7 @@ void Vm::serve_events() {
     {
       Lock lock(verbs_);
       if (state() != State::Ended) act_on(next);
+      if (state() != State::Ended) follow_disks();  // its event may not have found room
     }
     changed();
   }
@@ -340,6 +360,7 @@ void Vm::act_on_event(MachineEvent event, std::uint32_t value) {
   switch (event) {
     case MachineEvent::Panicked:
     case MachineEvent::CrashLoaded: guest_panicked_ = true; return;
+    case MachineEvent::DiskWaiting: return;  // follow_disks() comes after every event
     case MachineEvent::PowerOff:
       if (after_power_off_ == AfterPowerOff::Restart) return start_again();
       return end(report_of(v1::ExitReport::KIND_GUEST_POWER_OFF, "the guest powered off"));
@@ -356,7 +377,7 @@ void Vm::act_on_event(MachineEvent event, std::uint32_t value) {
 }
 
 void Vm::start_again() {
-  const bool was_running = state() == State::Running;
+  const bool was_running = runs();
   halt();
   auto restarted = restart();
   if (restarted.ok() && was_running) restarted = go();
@@ -394,6 +415,10 @@ v1::MachineStatus Vm::status() const {
     case State::Created: status.set_state(v1::MachineStatus::STATE_CREATED); break;
     case State::Running: status.set_state(v1::MachineStatus::STATE_RUNNING); break;
     case State::Paused: status.set_state(v1::MachineStatus::STATE_PAUSED); break;
+    case State::WaitingForSpace:
+      status.set_state(v1::MachineStatus::STATE_WAITING_FOR_SPACE);
+      status.set_waiting_for(board_->peripherals().waiting_disks());
+      break;
     case State::Ended: status.set_state(v1::MachineStatus::STATE_ENDED); break;
   }
   if (auto report = exit()) *status.mutable_exit() = *report;

@@ -8,6 +8,10 @@
 //        be read
 //        +----------------> Ended <--------------+           Ended    for ever; exit() says why
 //
+// Running becomes WaitingForSpace while a request waits for the host's disk: the vCPUs are halted,
+// the device workers go on and try again. It becomes Running by itself, or by resume(), which tries
+// at once; pause(), reset() and stop() do what they do to Running. Nothing of the guest's is lost.
+//
 // A reset by the guest or from outside keeps Running and Paused. All verbs may be called from any
 // thread but the machine's own, one takes effect at a time, and all are idempotent.
 #pragma once
@@ -53,7 +57,7 @@ struct VmOptions {
 
 class Vm final : private MachineEvents {
  public:
-  enum class State : std::uint8_t { Created, Running, Paused, Ended };
+  enum class State : std::uint8_t { Created, Running, Paused, WaitingForSpace, Ended };
 
   /// Builds the machine and loads the kernel. The accelerator outlives it.
   /// InvalidArgument/MACHINE_CONFIG, errors of the files, the kernel (boot/loader.h) and the
@@ -127,6 +131,10 @@ class Vm final : private MachineEvents {
   void act_on(const Occurrence& occurrence) REEVE_REQUIRES(verbs_);
   void act_on_event(MachineEvent event, std::uint32_t value) REEVE_REQUIRES(verbs_);
   void halt() REEVE_REQUIRES(verbs_);
+  void park_vcpus() REEVE_REQUIRES(verbs_);
+  /// WaitingForSpace or Running, as the disks have it.
+  void follow_disks() REEVE_REQUIRES(verbs_);
+  bool runs() const { return state() == State::Running || state() == State::WaitingForSpace; }
   Status go() REEVE_REQUIRES(verbs_);
   Status prepare_threads() REEVE_REQUIRES(verbs_);
   Status on_event_thread(const std::function<Status()>& work);

@@ -49,7 +49,7 @@ GuestSeen seen_running(const v1::GuestRecord& record, const v1::MachineStatus& s
   if (status.state() == Status::STATE_PAUSED) seen.state = GuestState::Paused;
   if (status.state() == Status::STATE_WAITING_FOR_SPACE) {
     seen.state = GuestState::Paused;
-    seen.state_reason = "the host's disk is full; it goes on when there is room";
+    seen.state_reason = status.waiting_for() + "; it goes on by itself when that is over";
   }
   if (status.guest_panicked()) seen.state_reason = "the guest's kernel has crashed";
   seen.start_time = from_micros(record.start_time_us());

@@ -42,7 +42,7 @@ constexpr std::uint32_t kUnmapFlag = 1;
 constexpr std::uint32_t kMaxRangeSectors = (1u << 30) / 512;  // 1 GiB per discard or zero request
 constexpr std::size_t kIdBytes = 20;
 constexpr std::size_t kConfigBytes = 60;
-constexpr auto kRetryFull = std::chrono::seconds(1);
+constexpr auto kRetryWaiting = std::chrono::seconds(1);
 
 GuestStatus to_guest(DiskOutcome outcome) {
   switch (outcome) {
@@ -61,6 +61,7 @@ struct Block::Pending {
   Chain chain;
   DiskRequest request{};
   bool flush_after = false;  ///< the driver did not take FLUSH: every write is written through
+  bool waits = false;        ///< counted in waiting_
 };
 
 /// One queue: what is in flight, its AsyncDisk and its timer.
@@ -81,26 +82,34 @@ class Block::Lane {
 
  private:
   enum class Taken : std::uint8_t { Yes, Throttled };
-  Taken take(Queue& queue, Chain chain);
+  enum class Charge : std::uint8_t { Limit, Free };
+  Taken take(Queue& queue, Chain chain, Charge charge = Charge::Limit);
   GuestStatus translate(Chain& chain, const Header& header, DiskRequest& request);
   GuestStatus translate_range(Chain& chain, const Header& header, DiskRequest& request);
   void answer_id(Chain chain);
   void start(Pending pending);
   void finish(Pending& pending, GuestStatus status);
-  void collect(bool keep_full);
-  void wait_for_room(std::size_t slot);
+  void collect();
+  bool must_wait(DiskOutcome outcome) const;
+  void wait(std::size_t slot, DiskOutcome outcome);
+  void no_longer_waits(Pending& pending);
+  void reopen(Queue& queue);
 
   Block& block_;
   std::unique_ptr<AsyncDisk> disk_;
   TimerFd timer_;
   std::vector<std::optional<Pending>> slots_;  // by tag
   std::vector<std::size_t> free_;
-  std::vector<std::size_t> full_;  // tags that wait for room on the host
+  std::vector<std::size_t> waiting_;  // tags to be tried again
   std::vector<DiskCompletion> completions_;
   bool submitted_again_ = false;  // a completion led to another request
+
+ public:
+  std::vector<std::uint16_t> suspended;  ///< heads of requests that were waiting when it stopped
 };
 
 void Block::Lane::serve(Queue& queue) {
+  if (!suspended.empty()) reopen(queue);
   while (!free_.empty()) {
     auto chain = queue.pop();
     if (!chain) break;
@@ -110,18 +119,20 @@ void Block::Lane::serve(Queue& queue) {
 }
 
 /// Reads the request, and either answers it at once or starts it.
-Block::Lane::Taken Block::Lane::take(Queue& queue, Chain chain) {
+Block::Lane::Taken Block::Lane::take(Queue& queue, Chain chain, Charge charge) {
   const auto header = chain.read_object<Header>();
   if (!header.ok() || chain.writable_bytes() == 0) {
     ++block_.counters_.bad_chains;
     return Taken::Yes;
   }
   const std::uint64_t bytes = chain.readable_bytes() + chain.writable_bytes() - 1;
-  if (const auto wait = block_.limiter_.take(bytes); wait.count() > 0) {
-    ++block_.counters_.throttled;
-    queue.put_back(std::move(chain));
-    timer_.arm(wait);
-    return Taken::Throttled;
+  if (charge == Charge::Limit) {
+    if (const auto wait = block_.limiter_.take(bytes); wait.count() > 0) {
+      ++block_.counters_.throttled;
+      queue.put_back(std::move(chain));
+      timer_.arm(wait);
+      return Taken::Throttled;
+    }
   }
   if (header.value().type == kGetId) {
     answer_id(std::move(chain));
@@ -228,14 +239,19 @@ void Block::Lane::finish(Pending& pending, GuestStatus status) {
   pending.chain.finish();
 }
 
-/// Moves completions to the guest. A full disk keeps its requests when `keep_full`.
-void Block::Lane::collect(bool keep_full) {
+bool Block::Lane::must_wait(DiskOutcome outcome) const {
+  return outcome == DiskOutcome::Full || (outcome == DiskOutcome::Failed &&
+                                          block_.options_.on_error == BlockOptions::OnError::Wait);
+}
+
+/// Moves completions to the guest, except for those that are tried again.
+void Block::Lane::collect() {
   completions_.clear();
   disk_->reap(completions_);
   for (const auto& [tag, outcome] : completions_) {
     auto& pending = *slots_[tag];
-    if (outcome == DiskOutcome::Full && keep_full) {
-      wait_for_room(tag);
+    if (must_wait(outcome)) {
+      wait(tag, outcome);
       continue;
     }
     if (outcome == DiskOutcome::Done && std::exchange(pending.flush_after, false)) {
@@ -244,46 +260,61 @@ void Block::Lane::collect(bool keep_full) {
       continue;
     }
     finish(pending, to_guest(outcome));
+    no_longer_waits(pending);
     slots_[tag].reset();
     free_.push_back(tag);
   }
 }
 
-void Block::Lane::wait_for_room(std::size_t slot) {
-  ++block_.counters_.full;
-  full_.push_back(slot);
-  timer_.arm(kRetryFull);
-  if (block_.waiting_for_room_++ == 0 && block_.options_.events != nullptr)
-    block_.options_.events->disk_full();
+void Block::Lane::wait(std::size_t slot, DiskOutcome outcome) {
+  auto& pending = *slots_[slot];
+  waiting_.push_back(slot);
+  timer_.arm(kRetryWaiting);
+  block_.waits_for_errors_ = outcome == DiskOutcome::Failed;
+  if (std::exchange(pending.waits, true)) return;
+  ++block_.counters_.waited;
+  if (block_.waiting_++ == 0 && block_.options_.events != nullptr)
+    block_.options_.events->waiting_changed();
+}
+
+void Block::Lane::no_longer_waits(Pending& pending) {
+  if (!std::exchange(pending.waits, false)) return;
+  if (--block_.waiting_ == 0 && block_.options_.events != nullptr)
+    block_.options_.events->waiting_changed();
 }
 
 void Block::Lane::reap(Queue& queue) {
   do {
     disk_->kick();
-    collect(true);
+    collect();
   } while (std::exchange(submitted_again_, false));
   queue.signal_used();
 }
 
 void Block::Lane::on_timer(Queue& queue) {
   timer_.drain();
-  for (const std::size_t slot : std::exchange(full_, {})) {
-    if (--block_.waiting_for_room_ == 0 && block_.options_.events != nullptr)
-      block_.options_.events->disk_has_room();  // until it fails again
-    disk_->submit(slots_[slot]->request);
-  }
+  for (const std::size_t slot : std::exchange(waiting_, {})) disk_->submit(slots_[slot]->request);
   serve(queue);
 }
 
+/// Requests that waited when the queue stopped come first; the limit has counted them already.
+void Block::Lane::reopen(Queue& queue) {
+  for (const std::uint16_t head : std::exchange(suspended, {}))
+    if (auto chain = queue.reopen(head)) (void)take(queue, std::move(*chain), Charge::Free);
+}
+
 void Block::Lane::quiesce(Queue& queue) {
-  for (const std::size_t slot : std::exchange(full_, {})) {
-    --block_.waiting_for_room_;
-    disk_->submit(slots_[slot]->request);
-  }
-  while (free_.size() != slots_.size()) {
+  while (free_.size() + waiting_.size() != slots_.size()) {
     disk_->kick();
     disk_->settle();
-    collect(false);
+    collect();
+  }
+  for (const std::size_t slot : std::exchange(waiting_, {})) {
+    auto& pending = *slots_[slot];
+    suspended.push_back(queue.suspend(std::move(pending.chain)));
+    no_longer_waits(pending);
+    slots_[slot].reset();
+    free_.push_back(slot);
   }
   timer_.disarm();
   queue.signal_used();
@@ -341,6 +372,7 @@ void Block::activate(const Activation& activation) {
 
 void Block::reset() {
   features_ = 0;
+  for (auto& lane : lanes_) lane->suspended.clear();
   Lock lock(mutex_);
   interrupts_ = nullptr;
 }
@@ -407,10 +439,12 @@ std::string Block::save_state() const {
   state.set_read_only(disk_.read_only());
   state.set_queues(options_.queues);
   state.set_discard(disk_.discard() != nullptr);
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i)
+    for (const std::uint16_t head : lanes_[i]->suspended) state.add_waiting(i << 16 | head);
   return state.SerializeAsString();
 }
 
-/// Nothing to set: the disk must be what the guest was told it is.
+/// The disk must be what the guest was told it is.
 Status Block::load_state(std::string_view bytes) {
   v1::BlockState state;
   if (!state.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || state.version() != 1)
@@ -422,6 +456,14 @@ Status Block::load_state(std::string_view bytes) {
     return bad_state("the disk has another number of queues here");
   if (state.discard() && disk_.discard() == nullptr)
     return bad_state("the disk cannot discard here");
+  if (static_cast<std::size_t>(state.waiting_size()) > lanes_.size() * kQueueSize)
+    return bad_state("more requests wait than a disk can have");
+  for (auto& lane : lanes_) lane->suspended.clear();
+  for (const std::uint32_t entry : state.waiting()) {
+    if ((entry >> 16) >= lanes_.size() || (entry & 0xffff) >= kQueueSize)
+      return bad_state("a request waits in a queue that the disk does not have");
+    lanes_[entry >> 16]->suspended.push_back(static_cast<std::uint16_t>(entry));
+  }
   return {};
 }
 

@@ -3,8 +3,8 @@
 // AsyncDisk of its own. Reads and writes go straight between guest memory and the disk.
 //
 // A full host disk does not fail the guest's writes: they are kept and tried again every second,
-// and BlockEvents hears of it, so that the VM can be paused until there is room. Only when the
-// device has to stop meanwhile do they fail.
+// and BlockEvents hears of it, so that the VM can be paused until there is room. The same goes for
+// I/O errors where the machine asks for it. Kept requests survive pause, save and restore.
 #pragma once
 
 #include <array>
@@ -27,16 +27,15 @@ namespace reeve::core::virtio {
 class BlockEvents {
  public:
   virtual ~BlockEvents() = default;
-  /// Writes wait for room on the host; called when the first one starts to wait.
-  virtual void disk_full() {}
-  /// Nothing waits any more.
-  virtual void disk_has_room() {}
+  /// The first request starts to wait, or the last one has been done.
+  virtual void waiting_changed() {}
 };
 
 struct BlockOptions {
   std::string serial{};  ///< at most 20 bytes, seen by the guest
   std::uint16_t queues = 1;
   RateLimit limit{};
+  enum class OnError : std::uint8_t { Report, Wait } on_error = OnError::Report;
   BlockEvents* events = nullptr;  ///< outlives the device; may be null
   /// Runs first on I/O threads other than the workers.
   std::function<Status()> prepare_thread{};
@@ -67,11 +66,15 @@ class Block final : public Device {
   /// Any thread. The disk is already larger; tells the guest.
   void announce_size();
   void set_limit(RateLimit limit) { limiter_.set(limit); }
+  /// Requests that wait for the host's disk, and whether for room or for its errors to end. Any
+  /// thread.
+  std::uint32_t waiting() const { return waiting_; }
+  bool waits_for_errors() const { return waits_for_errors_; }
 
   struct Counters {
     std::atomic<std::uint64_t> reads{0}, writes{0}, flushes{0}, discards{0};
     std::atomic<std::uint64_t> read_bytes{0}, written_bytes{0};
-    std::atomic<std::uint64_t> errors{0}, bad_chains{0}, throttled{0}, full{0};
+    std::atomic<std::uint64_t> errors{0}, bad_chains{0}, throttled{0}, waited{0};
   };
   const Counters& counters() const { return counters_; }
   std::string_view io_kind() const;
@@ -88,7 +91,8 @@ class Block final : public Device {
   RateLimiter limiter_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::atomic<std::uint64_t> features_{0};
-  std::atomic<std::uint32_t> waiting_for_room_{0};
+  std::atomic<std::uint32_t> waiting_{0};
+  std::atomic<bool> waits_for_errors_{false};
   Mutex mutex_;
   Interrupts* interrupts_ REEVE_GUARDED_BY(mutex_) = nullptr;
   Counters counters_;

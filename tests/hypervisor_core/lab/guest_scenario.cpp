@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -172,10 +173,58 @@ void reboot() {
   machine.call([](auto& r) { r.mutable_stop(); });
 }
 
+/// A disk on a host file system that fills up: the machine waits, moves to another process, and
+/// goes on when there is room, with every byte.
+void full() {
+  std::filesystem::create_directories("/tmp/small");
+  const auto mount_with = [](const char* size, unsigned long flags) {
+    require(mount("small", "/tmp/small", "tmpfs", flags, size) == 0, size);
+  };
+  mount_with("size=4m", 0);
+  auto config = linux_machine(1);
+  config.mutable_disks(0)->mutable_layers(0)->set_path("/tmp/small/disk.raw");
+  std::ofstream("/tmp/small/disk.raw").close();
+  std::filesystem::resize_file("/tmp/small/disk.raw", 64 << 20);
+  Machine first("full-first", config);
+  first.expect("REEVE-GUEST UP");
+  first.run("dd if=/dev/urandom of=/tmp/r bs=64k count=256");
+  first.call([](auto& r) {
+    r.mutable_write_console()->set_input(
+        "dd if=/tmp/r of=/dev/vda bs=64k conv=fsync && cmp -n 16777216 /tmp/r /dev/vda && echo "
+        "ALL-\"\"THERE\n");
+  });
+  using Status = v1::MachineStatus;
+  const auto reaches = [](Machine& machine, Status::State wanted) {
+    for (int i = 0; i < 600; ++i) {
+      const auto now = machine.call([](auto& r) { r.mutable_get_status(); }).status();
+      if (now.state() == wanted) return now;
+      usleep(100'000);
+    }
+    require(false, "the state asked for comes");
+    return Status();
+  };
+  const auto waiting = reaches(first, Status::STATE_WAITING_FOR_SPACE);
+  std::printf("waiting for: %s\n", waiting.waiting_for().c_str());
+  require(waiting.waiting_for().find("disk 'data'") != std::string::npos, "it says for what");
+  first.call([](auto& r) { r.mutable_pause(); });
+  first.call([](auto& r) { r.mutable_save()->set_file_name("state"); });
+  first.call([](auto& r) { r.mutable_stop(); });
+  first.ended();
+
+  Machine second("full-second", config, first.file("state"));
+  (void)reaches(second, Status::STATE_WAITING_FOR_SPACE);
+  second.call([](auto& r) { r.mutable_resume(); });  // still no room
+  (void)reaches(second, Status::STATE_WAITING_FOR_SPACE);
+  mount_with("size=100m", MS_REMOUNT);
+  second.expect("ALL-THERE");
+  second.call([](auto& r) { r.mutable_stop(); });
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
-  const std::map<std::string, void (*)()> scenarios{{"life", life}, {"reboot", reboot}};
+  const std::map<std::string, void (*)()> scenarios{
+      {"life", life}, {"reboot", reboot}, {"full", full}};
   const auto chosen = scenarios.find(count > 1 ? arguments[1] : "life");
   if (chosen == scenarios.end()) return 2;
   chosen->second();

@@ -34,4 +34,10 @@ TEST_CASE("Linux from a bzImage reboots in the same process") {
   CHECK(done.exit_code == 0);
 }
 
+TEST_CASE("a full host disk pauses Linux, which goes on in another process without loss") {
+  const auto done = lab("full");
+  INFO(done.output << done.errors);
+  CHECK(done.exit_code == 0);
+}
+
 }  // namespace reeve::core

@@ -12,6 +12,7 @@
 #include "hypervisor_core/block/create.h"
 #include "hypervisor_core/block/raw_disk.h"
 #include "hypervisor_core/virtio/worker.h"
+#include "reeve/core/v1/devices.pb.h"
 #include "tests/hypervisor_core/virtio/device_bench.h"
 #include "tests/support/temp_dir.h"
 
@@ -51,21 +52,23 @@ class FullDisk final : public Disk {
   std::uint64_t size_bytes() const override { return kDiskBytes; }
   bool read_only() const override { return false; }
   Status read(std::uint64_t, std::span<const iovec>) override { return {}; }
-  Status write(std::uint64_t, std::span<const iovec>) override {
+  Status write(std::uint64_t offset, std::span<const iovec> in) override {
+    if (broken) return Error{Code::Internal, "SYSTEM_CALL", "I/O error"};
     if (full) return Error{Code::ResourceExhausted, "DISK_FULL", "no room"};
+    written.push_back({offset, std::string(static_cast<const char*>(in[0].iov_base), 4)});
     return {};
   }
   Status write_zeroes(std::uint64_t, std::uint64_t, Unmap) override { return {}; }
   Status flush() override { return ++flushes, Status{}; }
-  bool full = true;
+  bool full = true, broken = false;
+  std::vector<std::pair<std::uint64_t, std::string>> written{};
   int flushes = 0;
 };
 
 class Listener final : public BlockEvents {
  public:
-  void disk_full() override { ++full; }
-  void disk_has_room() override { ++room; }
-  std::atomic<int> full{0}, room{0};
+  void waiting_changed() override { ++changes; }
+  std::atomic<int> changes{0};
 };
 
 BlockOptions inline_io() {
@@ -248,22 +251,80 @@ TEST_CASE("writes to a full host disk wait, are reported, and go through when th
   auto block = Block::create(disk, options);
   Guest guest(*block.value());
   CHECK(guest.write(0, std::string(512, 'x')) == -1);
-  CHECK(listener.full == 1);
+  CHECK(listener.changes == 1);
+  CHECK(block.value()->waiting() == 1);
+  CHECK_FALSE(block.value()->waits_for_errors());
   block.value()->on_event(1, guest.bench);  // the timer
   CHECK(guest.bench.drivers[0].used_index() == 0);
+  CHECK(listener.changes == 1);
   disk.full = false;
   block.value()->on_event(1, guest.bench);
   CHECK(guest.bench.drivers[0].used_index() == 1);
-  CHECK(listener.room >= 1);
+  CHECK(listener.changes == 2);
+  CHECK(block.value()->waiting() == 0);
 }
 
-TEST_CASE("a device that stops while the host disk is full fails the waiting writes", "[virtio]") {
+TEST_CASE("an I/O error is the guest's to know, or waits until it is over, as the machine has it",
+          "[virtio]") {
+  FullDisk disk;
+  disk.full = false;
+  disk.broken = true;
+  auto options = inline_io();
+  auto reports = Block::create(disk, options);
+  CHECK(Guest(*reports.value()).write(0, std::string(512, 'x')) == 1);
+  options.on_error = BlockOptions::OnError::Wait;
+  auto waits = Block::create(disk, options);
+  Guest guest(*waits.value());
+  CHECK(guest.write(0, std::string(512, 'x')) == -1);
+  CHECK(waits.value()->waits_for_errors());
+  disk.broken = false;
+  waits.value()->on_event(1, guest.bench);
+  CHECK(guest.bench.drivers[0].used_index() == 1);
+  CHECK(waits.value()->waiting() == 0);
+}
+
+TEST_CASE("writes that wait for room survive a pause, and a move to another process", "[virtio]") {
+  FullDisk disk;
+  auto block = Block::create(disk, inline_io());
+  Guest guest(*block.value());
+  CHECK(guest.write(0, "aaaa" + std::string(508, 'x')) == -1);
+  CHECK(guest.write(8, "bbbb" + std::string(508, 'x')) == -1);
+  guest.bench.restart();  // still full: both are tried and wait again
+  guest.bench.serve(0);
+  CHECK(guest.bench.drivers[0].used_index() == 0);
+  CHECK(block.value()->waiting() == 2);
+
+  block.value()->quiesce(guest.bench);
+  const auto state = block.value()->save_state();
+  FullDisk elsewhere;
+  elsewhere.full = false;
+  auto moved = Block::create(elsewhere, inline_io());
+  REQUIRE(moved.value()->load_state(state).ok());
+  moved.value()->serve(0, *guest.bench.queues[0]);
+  CHECK(guest.bench.drivers[0].used_index() == 2);
+  CHECK(elsewhere.written ==
+        std::vector<std::pair<std::uint64_t, std::string>>{{0, "aaaa"}, {8 * 512, "bbbb"}});
+}
+
+TEST_CASE("waiting requests in a saved state that lies harm nothing", "[virtio]") {
   FullDisk disk;
   auto block = Block::create(disk, inline_io());
   Guest guest(*block.value());
   CHECK(guest.write(0, std::string(512, 'x')) == -1);
-  guest.bench.restart();
-  CHECK(guest.bench.drivers[0].used_index() == 1);
+  block.value()->quiesce(guest.bench);
+  v1::BlockState state;
+  REQUIRE(state.ParseFromString(block.value()->save_state()));
+  REQUIRE(state.waiting_size() == 1);
+  state.add_waiting(1u << 16);
+  CHECK(block.value()->load_state(state.SerializeAsString()).error().reason() == "DEVICE_STATE");
+  state.set_waiting(1, Block::kQueueSize);
+  CHECK(block.value()->load_state(state.SerializeAsString()).error().reason() == "DEVICE_STATE");
+  state.set_waiting(1, state.waiting(0));  // twice: the second breaks the ring
+  REQUIRE(block.value()->load_state(state.SerializeAsString()).ok());
+  block.value()->serve(0, *guest.bench.queues[0]);
+  CHECK(guest.bench.queues[0]->broken());
+  while (state.waiting_size() < 1000) state.add_waiting(0);
+  CHECK(block.value()->load_state(state.SerializeAsString()).error().reason() == "DEVICE_STATE");
 }
 
 TEST_CASE("a rate limit leaves requests in the ring until their time has come", "[virtio]") {
