@@ -137,12 +137,12 @@ double measure_reads(db::Store& store, const Inventory& inventory) {
   });
   measure("all machines, in pages of 1,000", 3, [&](int) {
     db::Page all{.limit = 1000};
-    for (std::size_t rows = 1000; rows == 1000;) {
+    while (true) {
       const auto part = must(readers.read([&](db::ReadTransaction& tx) {
         return db::VmReader(tx).list({}, db::ObjectOrder::Name, all);
       }));
-      rows = part.size();
-      if (!part.empty()) all.after = db::key_of(part.back(), db::ObjectOrder::Name);
+      if (part.size() < 1000) return;
+      all.after = db::key_of(part.back(), db::ObjectOrder::Name);
     }
   });
   return page_millis;

@@ -95,6 +95,7 @@ class RealComposition final : public Composition {
   Status listen(Address api, Address link);
   v1::ServerInfo server_info() const;
   void daily();
+  void every_minute();
 
   const Config config_;
   Started started_;
@@ -271,7 +272,13 @@ Status RealComposition::listen(Address api, Address link) {
                              {"pid", getpid()}};
   TRY(write_file_durably(ports_file, ports.dump() + "\n", 0600));
   reply_loop_->post_after(kDaily, [this] { daily(); });
+  every_minute();
   return {};
+}
+
+void RealComposition::every_minute() {
+  tokens_->save_uses();
+  reply_loop_->post_after(std::chrono::minutes(1), [this] { every_minute(); });
 }
 
 /// Renews the certificate (the listeners read it again) and looks through the database.
@@ -298,6 +305,7 @@ void RealComposition::stop() {
   if (core_) core_->stop();
   if (core_loop_) core_loop_->stop();
   if (feed_loop_) feed_loop_->stop();
+  if (tokens_ && writer_) tokens_->save_uses();
   if (writer_) writer_->stop();
   if (reply_loop_) reply_loop_->stop();
   core_for_commits_.store(nullptr);

@@ -1,4 +1,4 @@
-// server/main.cpp - the program reeve-server: run, backup, restore.
+// server/main.cpp - the program reeve-server: run, backup, restore, advance.
 
 #include <csignal>
 #include <cstdio>
@@ -116,6 +116,14 @@ int restore(const Config& config, const std::string& file) {
   return 0;
 }
 
+int advance(const Config& config) {
+  const auto epoch = db::advance_past_lost(config.data / "reeve.db");
+  if (!epoch.ok()) return fail(epoch.error());
+  std::printf("the database goes on at epoch %lld; start the server\n",
+              static_cast<long long>(epoch.value()));
+  return 0;
+}
+
 int main_with(int argc, char** argv) {
   CLI::App app{"Reeve's server: inventory, API and jobs."};
   app.set_version_flag("--version", kVersion);
@@ -135,6 +143,10 @@ int main_with(int argc, char** argv) {
   backup_command->add_option("file", flags.file, "new file")->required();
   auto* restore_command = app.add_subcommand("restore", "put a backup in place; not while serving");
   restore_command->add_option("file", flags.file, "backup")->required();
+  auto* advance_command = app.add_subcommand(
+      "advance",
+      "after an older database was put in place by hand: go on above what was lost; not while "
+      "serving");
   CLI11_PARSE(app, argc, argv);
 
   const auto config = config_of(flags);
@@ -142,6 +154,7 @@ int main_with(int argc, char** argv) {
   if (flags.print_config) return std::fputs(print_config(config.value()).c_str(), stdout) < 0;
   if (backup_command->parsed()) return back_up(config.value(), flags.file);
   if (restore_command->parsed()) return restore(config.value(), flags.file);
+  if (advance_command->parsed()) return advance(config.value());
   if (run_command->parsed()) return run(config.value());
   std::fputs(app.help().c_str(), stderr);
   return 2;

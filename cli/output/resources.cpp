@@ -159,6 +159,8 @@ const std::vector<Column<v1::ApiToken>>& token_columns() {
       {"NAME", [](const ApiToken& t) { return t.display_name(); }},
       {"ROLE", [](const ApiToken& t) { return short_enum(v1::Role_Name(t.role()), "ROLE_"); }},
       {"AGE", [](const ApiToken& t) { return age(t.create_time()); }},
+      {"USED",
+       [](const ApiToken& t) { return t.has_last_use_time() ? age(t.last_use_time()) : "never"; }},
       {"TOKEN", [](const ApiToken& t) { return t.name(); }},
   };
   return columns;

@@ -31,7 +31,7 @@ class TokenRepo : public TokenReader {
   Status insert_api_token(const ApiToken& token);
   /// NotFound/TOKEN_NOT_FOUND. A revoked one stays revoked.
   Status revoke_api_token(std::string_view uid, WallTime now);
-  /// Call it rarely (once a minute per token): it is a write.
+  /// Call it rarely (once a minute per token): it is a write. Fine when absent.
   Status touch_api_token(std::string_view uid, WallTime now);
 
   Status insert_enroll_token(const EnrollToken& token);

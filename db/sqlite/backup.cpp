@@ -199,4 +199,15 @@ Result<Restored> restore_from_file(const fs::path& file, const fs::path& databas
   return restored;
 }
 
+Result<std::int64_t> advance_past_lost(const fs::path& database) {
+  TRY(reeve::file_size(database));
+  const auto lock = TRY(lock_database(database));
+  TRY(verify_backup(database));
+  auto given_out = TRY(counters_of_file(database));
+  given_out.revision += kUnknownGap;
+  given_out.epoch += kUnknownGap;
+  TRY(continue_after(database, given_out));
+  return given_out.epoch;
+}
+
 }  // namespace reeve::db

@@ -44,4 +44,10 @@ struct Restored {
 Result<Restored> restore_from_file(const std::filesystem::path& file,
                                    const std::filesystem::path& database);
 
+/// For a database that was put in place by other means than restore_from_file(), as a copy or a
+/// snapshot of the disk: lets revisions and epoch continue above everything that the lost one can
+/// have given out, so that agents obey this server again and watchers list anew. The server must be
+/// stopped: FailedPrecondition/DB_IN_USE. NotFound/FILE_NOT_FOUND. Returns the new epoch.
+Result<std::int64_t> advance_past_lost(const std::filesystem::path& database);
+
 }  // namespace reeve::db

@@ -120,9 +120,14 @@ void Pool::greet(SessionId id, const agent::v1::Hello& hello) {
     return refuse(id, "HOST_KEY_MISMATCH", "the certificate's key belongs to another host");
   if (hello.epoch() > parts_.epoch) {
     log::error(
-        "agent has seen a later epoch: another server, or this one was restored from a backup",
+        "agent has obeyed a later epoch: stop the other server, or, if this one's database was put "
+        "back by hand, stop it and run 'reeve-server advance'",
         {{"host", session.host_uid}, {"agent_epoch", hello.epoch()}, {"epoch", parts_.epoch}});
-    return refuse(id, "EPOCH_BEHIND", "this server's epoch is lower than one you have accepted");
+    return refuse(id, "EPOCH_BEHIND",
+                  "this server's epoch " + std::to_string(parts_.epoch) + " is lower than " +
+                      std::to_string(hello.epoch()) +
+                      ", which this host has obeyed: another server is in charge, or this one's "
+                      "database was put back by hand and needs 'reeve-server advance'");
   }
   session.hello = hello;
   session.phase = Phase::Entering;

@@ -49,7 +49,7 @@ class FrontDoor {
   /// All outlive the door.
   struct Parts {
     MethodPolicies policies{};
-    const ApiTokens* tokens = nullptr;
+    ApiTokens* tokens = nullptr;
     AuditLog* audit = nullptr;
     const Clock* clock = nullptr;
     Random* random = nullptr;

@@ -22,6 +22,7 @@ constexpr std::size_t kIdDigits = 12;
 constexpr std::size_t kSecretBytes = 32;
 constexpr std::size_t kMaxName = 63;
 constexpr std::size_t kMaxTokens = 10'000;
+constexpr std::chrono::minutes kUseExactness{1};
 
 std::string id_of(std::string_view uid) {
   std::string id;
@@ -54,6 +55,7 @@ v1::ApiToken to_proto(const db::ApiToken& row) {
   };
   set_time(out.mutable_create_time(), row.create_time);
   if (row.expire_time) set_time(out.mutable_expire_time(), *row.expire_time);
+  if (row.last_use_time) set_time(out.mutable_last_use_time(), *row.last_use_time);
   return out;
 }
 
@@ -102,7 +104,7 @@ void ApiTokens::remember(const db::ApiToken& row) {
   live_.insert_or_assign(id_of(row.uid), row);
 }
 
-Result<ApiTokens::Holder> ApiTokens::authenticate(std::string_view token) const {
+Result<ApiTokens::Holder> ApiTokens::authenticate(std::string_view token) {
   const auto parsed = parse(token);
   // An unknown id is compared too, against a digest nothing has, so that it takes as long.
   const auto digest = crypto::sha256_hex(parsed ? parsed->secret : token);
@@ -113,10 +115,34 @@ Result<ApiTokens::Holder> ApiTokens::authenticate(std::string_view token) const 
     if (const auto it = live_.find(parsed->id); it != live_.end()) row = it->second;
   }
   if (!crypto::constant_time_equal(digest, row.hash)) return unknown_token();
-  if (row.expire_time && *row.expire_time <= parts_.clock->wall())
+  const auto now = parts_.clock->wall();
+  if (row.expire_time && *row.expire_time <= now)
     return Error{Code::Unauthenticated, "TOKEN_EXPIRED", "token '" + row.name + "' has expired"};
+  if (!row.last_use_time || now - *row.last_use_time >= kUseExactness) {
+    Lock lock(mutex_);
+    if (const auto it = live_.find(parsed->id); it != live_.end()) {
+      it->second.last_use_time = now;
+      unsaved_uses_[row.uid] = now;
+    }
+  }
   return Holder{.actor = "tokens/" + row.uid,
                 .role = role_of(row.role).value_or(v1::ROLE_UNSPECIFIED)};
+}
+
+void ApiTokens::save_uses() {
+  std::map<std::string, WallTime> uses;
+  {
+    Lock lock(mutex_);
+    uses.swap(unsaved_uses_);
+  }
+  if (uses.empty()) return;
+  parts_.writer->submit(
+      [uses = std::move(uses)](db::Transaction& tx) -> Status {
+        for (const auto& [uid, time] : uses) TRY(db::TokenRepo(tx).touch_api_token(uid, time));
+        return {};
+      },
+      // A database that takes no writes has said so elsewhere; the next use is noted again.
+      [](const Status&, std::int64_t) {});
 }
 
 ApiTokens::Draft ApiTokens::draft(std::string_view name, v1::Role role,

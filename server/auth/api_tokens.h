@@ -42,7 +42,10 @@ class ApiTokens {
 
   /// Unauthenticated/TOKEN_UNKNOWN (also malformed and revoked), TOKEN_EXPIRED. Equally slow for
   /// all.
-  Result<Holder> authenticate(std::string_view token) const;
+  Result<Holder> authenticate(std::string_view token);
+  /// Stores when tokens were last used, in one transaction; nothing when none was since the last
+  /// time. Call it every minute, which is how exact these times are.
+  void save_uses();
 
   /// On the very first start: makes a token for an administrator and writes it to `file` (0600).
   /// Returns whether it did. Blocks.
@@ -71,6 +74,7 @@ class ApiTokens {
   const Parts parts_;
   mutable Mutex mutex_;
   std::map<std::string, db::ApiToken, std::less<>> live_ REEVE_GUARDED_BY(mutex_);  ///< by id
+  std::map<std::string, WallTime> unsaved_uses_ REEVE_GUARDED_BY(mutex_);           ///< by uid
   std::function<void(const std::string&)> on_revoked_;
   std::weak_ptr<ApiTokens> self_;  ///< for completions that come after us
 };

@@ -16,7 +16,7 @@ namespace {
 constexpr int kMaxReceiveBytes = 4 << 20;
 constexpr int kMaxMetadataBytes = 16 << 10;
 constexpr int kMaxStreamsPerConnection = 256;
-constexpr unsigned kReloadSeconds = 60;
+constexpr unsigned kReloadSeconds = 10;
 
 std::shared_ptr<grpc::ServerCredentials> credentials_of(const ListenerOptions& options) {
   using grpc::experimental::FileWatcherCertificateProvider;

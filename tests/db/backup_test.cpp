@@ -179,6 +179,39 @@ TEST_CASE("a restore refuses what is not a whole backup of ours and touches noth
     CHECK(name.find("restoring") == std::string::npos);
 }
 
+TEST_CASE("a database put in place by hand is told to go on above what was lost", "[db]") {
+  Live live;
+  live.database.reset();
+  const auto older = must(read_file(live.path));
+  {
+    auto database = must(Database::open(live.path));
+    add_host(*database, "lost");
+    add_host(*database, "lost too");
+  }
+  std::filesystem::remove(live.path);
+  std::filesystem::remove(live.path.string() + "-wal");
+  must(write_file_durably(live.path, older));
+
+  const auto epoch = must(advance_past_lost(live.path));
+  CHECK(hosts_in(live.path) == Hosts{"first"});
+  auto database = must(Database::open(live.path));
+  auto tx = must(database->begin());
+  CHECK(must(MetaRepo(tx).next_epoch()) == epoch + 1);
+  CHECK(epoch > 1'000'000);
+  CHECK(must(FeedRepo(tx).next_revision()) > 1'000'000);
+}
+
+TEST_CASE("only a whole database that nobody uses is told to go on", "[db]") {
+  Live live;
+  CHECK(reason_of(advance_past_lost(live.dir / "absent")) == "FILE_NOT_FOUND");
+  CHECK_FALSE(std::filesystem::exists(live.dir / "absent"));
+  must(write_file_durably(live.dir / "bad", "hello"));
+  CHECK_FALSE(advance_past_lost(live.dir / "bad").ok());
+  CHECK(must(read_file(live.dir / "bad")) == "hello");
+  const auto lock = must(lock_database(live.path));
+  CHECK(reason_of(advance_past_lost(live.path)) == "DB_IN_USE");
+}
+
 TEST_CASE("a restore is refused while a server has the database", "[db]") {
   Live live;
   must(backup_to_file(live.path, live.dir / "copy"));

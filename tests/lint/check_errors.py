@@ -5,7 +5,8 @@ import re
 import tree
 
 GUIDE = "docs/guide/errors.md"
-REASON = re.compile(r'\bCode::\w+,\s*"([A-Z][A-Z0-9_]+)"|\b(?:Reason|reason)[({]\s*"([A-Z][A-Z0-9_]+)"')
+REASON = re.compile(r'\bCode::\w+,\s*"([A-Z][A-Z0-9_]+)"|\b(?:Reason|reason)[({]\s*"([A-Z][A-Z0-9_]+)"'
+                    r'|\brefuse\(id,\s*"([A-Z][A-Z0-9_]+)"')
 ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]+)` \|", re.M)
 
 
@@ -17,7 +18,7 @@ def used():
             continue
         text = tree.strip_comments(tree.read(name))
         for match in REASON.finditer(text):
-            reason = match.group(1) or match.group(2)
+            reason = next(filter(None, match.groups()))
             found.setdefault(reason, (name, text.count("\n", 0, match.start()) + 1))
     return found
 

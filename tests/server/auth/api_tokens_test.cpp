@@ -38,6 +38,29 @@ struct TokensFixture : AuthFixture {
   }
 };
 
+TEST_CASE_METHOD(TokensFixture, "when a token was last used is stored, once a minute at most",
+                 "[auth]") {
+  const auto secret = create("ci", v1::ROLE_VIEWER).value().secret();
+  const auto last_use = [&](ApiTokens& known) { return known.list({}).value().tokens(0); };
+  CHECK_FALSE(last_use(*tokens).has_last_use_time());
+  const auto begin = to_micros(clock.now) / 1'000'000;
+  const auto stored = [&] {
+    tokens->save_uses();
+    REQUIRE(create("flush" + std::to_string(to_micros(clock.now)), v1::ROLE_VIEWER).ok());
+    return last_use(*open()).last_use_time().seconds();  // what a server that starts again sees
+  };
+  CHECK(tokens->authenticate(secret).ok());
+  CHECK(stored() == begin);
+  clock.now += std::chrono::seconds(59);
+  CHECK(tokens->authenticate(secret).ok());
+  CHECK(stored() == begin);
+  clock.now += std::chrono::seconds(1);
+  CHECK(tokens->authenticate(secret).ok());
+  CHECK_FALSE(tokens->authenticate(secret + "x").ok());
+  CHECK(last_use(*tokens).last_use_time().seconds() == begin + 60);
+  CHECK(stored() == begin + 60);
+}
+
 TEST_CASE_METHOD(TokensFixture, "a token opens the API as its role until it is revoked", "[auth]") {
   const auto made = create("ci", v1::ROLE_OPERATOR).value();
   CHECK(made.secret().starts_with("reeve_"));

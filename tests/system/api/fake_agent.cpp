@@ -41,15 +41,20 @@ FakeAgent::~FakeAgent() {
 }
 
 agent::v1::ConnectResponse FakeAgent::connect(const std::string& claimed_uid) {
-  context_ = std::make_unique<grpc::ClientContext>();
-  stream_ = stub_->Connect(context_.get());
   agent::v1::ConnectRequest hello;
   hello.mutable_hello()->set_host_uid(claimed_uid);
   hello.mutable_hello()->set_version("0.1.0");
   hello.mutable_hello()->set_boot_id("boot");
-  send(hello);
+  hello.mutable_hello()->set_epoch(epoch);
   agent::v1::ConnectResponse first;
-  REQUIRE(stream_->Read(&first));
+  eventually("the server answers Hello", [&] {  // it may have been restarted
+    context_ = std::make_unique<grpc::ClientContext>();
+    stream_ = stub_->Connect(context_.get());
+    send(hello);
+    if (stream_->Read(&first)) return true;
+    hang_up();
+    return false;
+  });
   if (first.has_welcome()) reader_ = std::thread([this] { serve(); });
   return first;
 }

@@ -34,6 +34,7 @@ class FakeAgent {
   void observe_guest(const std::string& guest_uid);
   void hang_up();
 
+  std::uint64_t epoch = 0;  ///< said in Hello
   const std::string& host_uid() const { return host_uid_; }
   std::shared_ptr<grpc::Channel> link() const { return link_; }
 
