@@ -121,7 +121,7 @@ Status check(const AgentConfig& config, const std::string& name) {
   return range(name, "worker_threads", config.worker_threads, 1, 256);
 }
 
-std::string quoted(std::string_view text) {
+std::string toml_string(std::string_view text) {
   std::string out = "\"";
   append_json_escaped(out, text);
   return out + "\"";
@@ -129,7 +129,7 @@ std::string quoted(std::string_view text) {
 
 std::string list(const std::vector<std::string>& texts) {
   std::vector<std::string> parts;
-  for (const auto& text : texts) parts.push_back(quoted(text));
+  for (const auto& text : texts) parts.push_back(toml_string(text));
   return "[" + join(parts, ", ") + "]";
 }
 
@@ -187,20 +187,20 @@ std::string to_toml(const AgentConfig& config) {
       list(config.import_dirs));
   put("Bridges machines may be attached to; \"*\" for any.", "bridges", list(config.bridges));
   put("The own core: auto, any (also where KVM runs only guests made for it) or off.", "core",
-      quoted(config.core));
+      toml_string(config.core));
   put("Offer a hypervisor \"sim\" that only pretends.", "simulate",
       config.simulate ? "true" : "false");
   put("Security labels for machines where libvirt has a driver for them.", "confine_guests",
       config.confine_guests ? "true" : "false");
-  put("Cache mode of libvirt machines' disks.", "disk_cache", quoted(config.disk_cache));
+  put("Cache mode of libvirt machines' disks.", "disk_cache", toml_string(config.disk_cache));
   put("Console output kept of each machine, in KiB.", "console_kib",
       std::to_string(config.console_kib));
   put("Threads for calls that block.", "worker_threads", std::to_string(config.worker_threads));
-  put("debug, info, warning or error.", "log_level", quoted(config.log_level));
+  put("debug, info, warning or error.", "log_level", toml_string(config.log_level));
   out += "# Connections to hypervisors.\n";
   if (config.libvirt.empty()) out += "libvirt = []\n";
   for (const auto& one : config.libvirt)
-    out += "[[hypervisor]]\nid = " + quoted(one.id) + "\nuri = " + quoted(one.uri) + "\n";
+    out += "[[hypervisor]]\nid = " + toml_string(one.id) + "\nuri = " + toml_string(one.uri) + "\n";
   return out;
 }
 

@@ -60,7 +60,8 @@ std::string describe(const v1::Host& host) {
 
 Status show(Session& session, const HostArguments& arguments) {
   const Format format = TRY(session.format());
-  const auto host = TRY(select_host(*TRY(session.client()), arguments.name));
+  const auto client = TRY(session.client());
+  const auto host = TRY(select_host(*client, arguments.name));
   print(format == Format::Table ? describe(host) : render_one(host, host_columns(), format));
   return {};
 }

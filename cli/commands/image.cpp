@@ -43,7 +43,8 @@ Status list(Session& session, const ImageArguments& arguments) {
 
 Status show(Session& session, const ImageArguments& arguments) {
   const Format format = TRY(session.format());
-  const auto image = TRY(select_image(*TRY(session.client()), arguments.name));
+  const auto client = TRY(session.client());
+  const auto image = TRY(select_image(*client, arguments.name));
   print(render_one(image, image_columns(), format == Format::Table ? Format::Wide : format));
   return {};
 }

@@ -57,13 +57,15 @@ std::string describe(const v1::Job& job) {
 
 Status show(Session& session, const JobArguments& arguments) {
   const Format format = TRY(session.format());
-  const auto job = TRY(select_job(*TRY(session.client()), arguments.job));
+  const auto client = TRY(session.client());
+  const auto job = TRY(select_job(*client, arguments.job));
   print(format == Format::Table ? describe(job) : render_one(job, job_columns(), format));
   return {};
 }
 
 Status wait(Session& session, const JobArguments& arguments) {
-  return finish(session, TRY(select_job(*TRY(session.client()), arguments.job)));
+  const auto client = TRY(session.client());
+  return finish(session, TRY(select_job(*client, arguments.job)));
 }
 
 Status cancel(Session& session, const JobArguments& arguments) {

@@ -161,7 +161,8 @@ void add_delete(CLI::App& vm, Session& session) {
   verb->add_flag("-y,--yes", arguments->yes, "Do not ask");
   verb->callback([&session, arguments] {
     session.action = [&session, arguments]() -> Status {
-      const auto vms = TRY(select_vms(*TRY(session.client()), arguments->names));
+      const auto connection = TRY(session.client());
+      const auto vms = TRY(select_vms(*connection, arguments->names));
       std::string question = "Delete with all disks:";
       for (const auto& target : vms) question += " " + printable(target.display_name());
       if (!session.change.dry_run) TRY(confirm(question + "?", arguments->yes));
