@@ -6,8 +6,14 @@
 #include <span>
 #include <string>
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "hypervisor_core/memory/layout.h"
 #include "hypervisor_core/vm/config.h"
 #include "hypervisor_core/vm/save_convert.h"
+#include "hypervisor_core/vm/saved_index.h"
 #include "hypervisor_core/vm/snapshot.h"
 
 using namespace reeve;
@@ -39,6 +45,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (header.ok()) (void)check_config(header.value().config());
   std::string record;
   while (reader.next(record).ok()) {
+  }
+
+  // The same bytes as a file that is read out of order.
+  static const int file = memfd_create("saved", 0);
+  REEVE_CHECK(ftruncate(file, 0) == 0 && pwrite(file, data, size, 0) == static_cast<ssize_t>(size));
+  if (const auto index = read_index(file); index.ok()) {
+    static const auto memory = GuestMemory::create(ram_layout(24 * kMiB)).value().release();
+    (void)check_index(index.value(), *memory);
+    std::vector<std::byte> chunk;
+    for (const auto& entry : index.value().chunks) (void)read_chunk(file, entry, chunk);
+    (void)read_record_at(file, index.value().machine_offset, RecordType::Machine);
   }
 
   v1::SavedVcpu vcpu;

@@ -334,8 +334,9 @@ TEST_CASE("a disk opens only as the inventory has it", "[block]") {
   CHECK(put(*held, ~std::uint64_t{0}, std::string(512, 'x')).error().reason() == "DISK_RANGE");
 }
 
-TEST_CASE("a raw disk that a guest filled with a qcow2 header stays raw, CVE-2026-27211",
-          "[block]") {
+TEST_CASE(
+    "a raw disk that a guest filled with a qcow2 header stays raw, CVE-2026-27211, CVE-2026-24708",
+    "[block]") {
   const TempDir dir;
   REQUIRE(create_raw(dir / "disk", kMiB).ok());
   REQUIRE(create_overlay(dir / "evil", "/etc/passwd", DiskFormat::Raw, kMiB).ok());

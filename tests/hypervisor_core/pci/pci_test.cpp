@@ -190,7 +190,7 @@ TEST_CASE("MSI-X delivers, remembers while masked, and forgets on reset", "[pci]
   CHECK(partition.messages(0x78) == 2);
 }
 
-TEST_CASE("odd accesses to the MSI-X table do nothing", "[pci][msix]") {
+TEST_CASE("odd accesses to the MSI-X table do nothing, CVE-2020-13754", "[pci][msix]") {
   test::FakePartition partition;
   Msix msix(partition, 64);
   for (std::uint64_t offset = 0; offset < Msix::kBarSize; offset += 3)

@@ -252,6 +252,24 @@ TEST_CASE("a reset is over when the status reads zero, and the device starts aga
   CHECK(bench.eventually([&] { return bench.device.served == 1; }));
 }
 
+TEST_CASE("a ring made larger after a reset is served to its end, QEMU work item 3882",
+          "[transport]") {
+  Bench bench;
+  for (const std::uint16_t size : std::initializer_list<std::uint16_t>{2, 16, 4, 16}) {
+    CAPTURE(size);
+    const int before = bench.device.served;
+    test::DriverSide driver(*bench.memory, 0x10000, size);
+    bench.start(driver.config());
+    for (std::uint16_t i = 0; i < size; ++i) driver.submit({driver.writable(8)});
+    bench.set(0x3000, 0, 2);
+    CHECK(bench.eventually([&] { return bench.device.served == before + size; }));
+    bench.set(kDeviceStatus, 0, 1);
+    bench.settle();
+    driver.reuse_room();
+    REQUIRE(bench.memory->fill(0x10000, 0x20000, std::byte{0}));
+  }
+}
+
 TEST_CASE("doorbells follow the BAR", "[transport]") {
   Bench bench;
   bench.partition.has_doorbells = true;

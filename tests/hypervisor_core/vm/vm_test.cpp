@@ -138,6 +138,53 @@ TEST_CASE("a busy guest pauses, resumes, resets and stops at any time", "[vm][kv
   CHECK(vm->exit()->kind() == v1::ExitReport::KIND_KILLED);
 }
 
+TEST_CASE("there are no devices that nobody asked for, CVE-2015-3456", "[vm][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const PayloadKernel kernel{0xf4};
+  auto config = config_for(kernel);
+  config.set_debug_exit(false);
+  auto vm = make(config, *kvm);
+  // Floppy, IDE, VGA, parallel and second serial port, debug ports: all absent.
+  for (const int number :
+       {0x3f0, 0x3f5, 0x1f0, 0x170, 0x3c0, 0x3d4, 0x378, 0x2f8, 0x402, 0x501, 0xf4, 0xb2, 0x510}) {
+    CAPTURE(number);
+    const auto port = static_cast<std::uint16_t>(number);
+    std::byte value{0};
+    vm->board().port_write(port, std::span<const std::byte>(&value, 1));
+    vm->board().port_read(port, std::span(&value, 1));
+    CHECK(value == std::byte{0xff});
+  }
+}
+
+TEST_CASE("a machine that cannot start again after a reset ends with the cause", "[vm][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const PayloadKernel kernel{0xb0, 0xfe, 0xe6, 0x64, 0xeb, 0xfe};  // reset
+  auto vm = make(config_for(kernel), *kvm);
+  std::filesystem::resize_file(kernel.path(), 100);
+  REQUIRE(vm->start().ok());
+  const auto report = ended(*vm);
+  CHECK(report.kind() == v1::ExitReport::KIND_DEVICE_ERROR);
+  INFO(report.message());
+  CHECK(report.message().find("reset failed") != std::string::npos);
+}
+
+TEST_CASE("an exit report names the instruction that could not be executed", "[vm][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const PayloadKernel kernel{0xbb, 0x44, 0x33, 0x22, 0x11, 0xcc};  // ebx = 0x11223344; int3
+  auto vm = make(config_for(kernel), *kvm);
+  REQUIRE(vm->start().ok());
+  const auto report = ended(*vm);
+  INFO(report.message());
+  CHECK(report.registers().find("11223344") != std::string::npos);
+  if (report.kind() == v1::ExitReport::KIND_EMULATION_FAILURE)
+    CHECK(report.instruction().substr(0, 1) == "\xcc");  // this KVM emulates, and lacks int3
+  else
+    CHECK(report.kind() == v1::ExitReport::KIND_TRIPLE_FAULT);  // no IDT to find a handler in
+}
+
 TEST_CASE("an instruction that cannot run ends the machine with its registers", "[vm][kvm]") {
   auto kvm = test::kvm_or_skip();
   if (!kvm) return;
