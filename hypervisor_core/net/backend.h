@@ -50,6 +50,8 @@ class NetBackend {
 
   /// Sends a header and a frame.
   virtual NetOutcome send(std::uint16_t pair, std::span<const iovec> frame) = 0;
+  /// Goes on with a frame that send() took and could pass on only in part.
+  virtual void flush(std::uint16_t /*pair*/) {}
   /// Receives a header and a frame into `room`; `bytes` is their length. Dropped: it did not fit.
   virtual NetOutcome receive(std::uint16_t pair, std::span<const iovec> room,
                              std::size_t& bytes) = 0;

@@ -20,6 +20,7 @@ class PasstBackend final : public NetBackend {
 
   std::string_view kind() const override { return "passt"; }
   NetOutcome send(std::uint16_t pair, std::span<const iovec> frame) override;
+  void flush(std::uint16_t /*pair*/) override { (void)send_rest(); }
   NetOutcome receive(std::uint16_t pair, std::span<const iovec> room, std::size_t& bytes) override;
   int fd(std::uint16_t /*pair*/) const override { return socket_.get(); }
 

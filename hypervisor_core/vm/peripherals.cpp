@@ -250,7 +250,19 @@ std::vector<Peripherals::Plugged> Peripherals::plugged() const {
 
 void Peripherals::describe(v1::MachineStatus& status) const {
   for (const auto& unit : units_) unit->describe(status);
-  if (balloon_ != nullptr) status.set_balloon_mib(balloon_->actual_bytes() >> 20);
+  if (balloon_ == nullptr) return;
+  status.set_balloon_mib(balloon_->actual_bytes() >> 20);
+  const auto told = balloon_->statistics();
+  auto& out = *status.mutable_balloon();
+  out.set_reports(told.reports);
+  out.set_total_bytes(told.total_bytes.value_or(0));
+  out.set_free_bytes(told.free_bytes.value_or(0));
+  out.set_available_bytes(told.available_bytes.value_or(0));
+  out.set_major_faults(told.major_faults.value_or(0));
+}
+
+void Peripherals::ask_for_statistics() {
+  if (balloon_ != nullptr) balloon_->request_statistics();
 }
 
 std::string Peripherals::waiting_disks() const {

@@ -66,10 +66,12 @@ class Peripherals {
   };
   std::vector<Plugged> plugged() const;
 
-  /// Adds figures of disks and network cards.
+  /// Adds figures of disks, network cards and the balloon.
   void describe(v1::MachineStatus& status) const;
   /// Disks with requests that wait for the host, for a person; empty: none. Any thread.
   std::string waiting_disks() const;
+  /// Asks the guest how it uses its memory; describe() has the answer some time later.
+  void ask_for_statistics();
   /// NotFound/DISK_NOT_FOUND; errors of the file.
   Status disk_grown(const std::string& id);
   /// FailedPrecondition/NO_BALLOON; InvalidArgument/BALLOON_TARGET.

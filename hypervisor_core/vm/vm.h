@@ -97,6 +97,7 @@ class Vm final : private MachineEvents {
   void stop();
 
   State state() const { return state_.load(std::memory_order_acquire); }
+  std::uint32_t resets() const { return resets_; }
   /// Set once Ended.
   std::optional<v1::ExitReport> exit() const;
   v1::MachineStatus status() const;

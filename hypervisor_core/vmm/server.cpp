@@ -17,6 +17,8 @@ namespace {
 constexpr std::size_t kConsolePiece = 64 << 10;
 constexpr std::size_t kMaxTyped = 4096;
 constexpr auto kFarewell = std::chrono::seconds(1);
+/// The machine rings for every byte of console output; it is heard this often at most.
+constexpr auto kRest = std::chrono::milliseconds(2);
 constexpr std::uint32_t kMaxAgentTimeout = 60'000;
 constexpr int kTypingPace = 5;
 
@@ -59,7 +61,7 @@ void Server::serve() {
     const bool ended = vm_.state() == Vm::State::Ended;
     if (ended && give_up_at == std::chrono::steady_clock::time_point::max())
       give_up_at = std::chrono::steady_clock::now() + kFarewell;
-    const auto resets = vm_.status().resets();
+    const auto resets = vm_.resets();
     if (vm_.state() != last_state_ || resets != last_resets_) {
       last_state_ = vm_.state();
       last_resets_ = resets;
@@ -67,7 +69,8 @@ void Server::serve() {
     }
     console_.write_log();
     bool busy = false;
-    std::vector<pollfd> wait{{wake_, POLLIN, 0}, {listener_.get(), POLLIN, 0}};
+    const bool resting = !ended && std::chrono::steady_clock::now() < rest_until_;
+    std::vector<pollfd> wait{{resting ? -1 : wake_, POLLIN, 0}, {listener_.get(), POLLIN, 0}};
     for (auto& connection : connections_) {
       push_events(*connection);
       const bool pending = !connection->backlog.empty();
@@ -78,9 +81,10 @@ void Server::serve() {
     const std::size_t callers_end = wait.size();
     console_.add_to(wait);
     if (ended && (!busy || std::chrono::steady_clock::now() >= give_up_at)) return;
-    (void)poll(wait.data(), wait.size(), poll_timeout_ms(ended));
-    eventfd_t ignored = 0;
-    (void)eventfd_read(wake_, &ignored);
+    const int timeout = resting ? static_cast<int>(kRest.count()) : poll_timeout_ms(ended);
+    (void)poll(wait.data(), wait.size(), timeout);
+    eventfd_t rings = 0;
+    if (eventfd_read(wake_, &rings) == 0) rest_until_ = std::chrono::steady_clock::now() + kRest;
     finish_agent_call();
     for (std::size_t i = 2; i < callers_end; ++i) {
       auto& connection = connections_[i - 2];
@@ -146,7 +150,7 @@ Status Server::obey(Connection& connection, const v1::ControlRequest& request,
                     v1::ControlReply& reply) {
   using Verb = v1::ControlRequest;
   switch (request.verb_case()) {
-    case Verb::kGetStatus: break;
+    case Verb::kGetStatus: vm_.board().peripherals().ask_for_statistics(); break;
     case Verb::kPause: TRY(vm_.pause()); break;
     case Verb::kResume: TRY(vm_.state() == Vm::State::Created ? vm_.start() : vm_.resume()); break;
     case Verb::kReset: TRY(vm_.reset()); break;

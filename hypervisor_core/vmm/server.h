@@ -64,6 +64,7 @@ class Server {
     std::chrono::steady_clock::time_point deadline{};
   };
   std::optional<AgentCall> agent_call_;
+  std::chrono::steady_clock::time_point rest_until_{};
   std::uint64_t state_changes_ = 0;
   Vm::State last_state_ = Vm::State::Created;
   std::uint32_t last_resets_ = 0;

@@ -29,7 +29,13 @@ cmd_test() {
   cmd_setup
   build dev
   prepare_guests
-  if [ $# -gt 0 ]; then run_tests dev -R "$1"; else run_tests dev; fi
+  if [ $# -gt 0 ]; then
+    run_tests dev -R "$1"
+  elif [ -n "${CI:-}" ]; then
+    run_tests dev
+  else
+    run_tests dev -LE lab-long # ./dev lab has them
+  fi
 }
 
 # Outside the sanitizers: what boots machines under emulation (label lab), whose own time limits they would break.

@@ -178,6 +178,7 @@ bool Net::Pair::receive_one(Queue& queue) {
 }
 
 bool Net::Pair::transmit_some(Queue& queue) {
+  net_.backend_.flush(index_);
   for (int i = 0; i < kBudget; ++i) {
     auto chain = queue.pop();
     if (!chain) return false;

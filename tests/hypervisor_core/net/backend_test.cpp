@@ -99,7 +99,7 @@ TEST_CASE("a full socket holds frames back and loses none", "[net]") {
   for (int i = 0; i < 2000 && all.size() < static_cast<std::size_t>(sent) * 1504; ++i) {
     const ssize_t n = ::recv(passt.far.get(), buffer, sizeof buffer, MSG_DONTWAIT);
     if (n > 0) all.append(buffer, static_cast<std::size_t>(n));
-    if (send(*passt.near, "") == NetOutcome::Dropped) continue;  // flushes the rest of a cut frame
+    passt.near->flush(0);
   }
   for (int i = 0; i < sent; ++i)
     REQUIRE((all.substr(static_cast<std::size_t>(i) * 1504, 1504) ==

@@ -1,0 +1,155 @@
+// tests/hypervisor_core/lab/more_machines.cpp - smaller guests, each for one promise.
+#include <cstdio>
+#include <filesystem>
+
+#include <unistd.h>
+
+#include "hypervisor_core/block/create.h"
+#include "tests/hypervisor_core/lab/host_side.h"
+#include "tests/hypervisor_core/lab/machine.h"
+#include "tests/hypervisor_core/lab/scenarios.h"
+
+namespace reeve::lab {
+
+using namespace core;
+using namespace std::chrono_literals;
+
+/// Reset from outside as well.
+void one_processor() {
+  Machine machine("one", quick_guest(1));
+  machine.wait_until_up();
+  machine.run("test $(nproc) = 1");
+  machine.call([](auto& r) { r.mutable_reset(); });
+  machine.wait_until_up();
+  require(machine.status().resets() == 1, "the machine was reset in the same process");
+  machine.type("poweroff -f\n");
+  require(machine.ended().kind() == v1::ExitReport::KIND_GUEST_POWER_OFF, "the guest powers off");
+}
+
+/// A bzImage that the guest starts again from inside.
+void hot_reboot() {
+  auto config = quick_guest(2);
+  config.set_kernel_path("/lab/bzImage");
+  Machine machine("reboot", config);
+  machine.wait_until_up();
+  machine.type("reboot -f\n");
+  machine.wait_until_up();
+  const auto status = machine.status();
+  require(status.resets() == 1, "the machine was reset in the same process");
+  require(status.boot_format() == "bzImage (64-bit)", "it was entered as a bzImage");
+  machine.run("test $(nproc) = 2");
+  machine.power_off();
+}
+
+/// What was flushed survives; the file system repairs itself from its journal.
+void power_cut() {
+  auto config = quick_guest(2);
+  add_disk(config, "cut", 64);
+  shell("/lab/mke2fs -q -t ext4 /tmp/cut.raw");
+  config.set_command_line(
+      "console=ttyS0 quiet panic=-1 reeve.heartbeat=0 reeve.net=none "
+      "reeve.mount=/dev/vda");
+  for (int round = 0; round < 2; ++round) {
+    const std::string flushed = "/mnt/flushed" + std::to_string(round);
+    Machine machine("cut" + std::to_string(round), config);
+    machine.wait_until_up();
+    machine.run("dd if=/dev/urandom of=" + flushed + " bs=64k count=32 conv=fsync");
+    const auto sum = machine.run("md5sum <" + flushed);
+    machine.run(
+        "(while true; do for i in 1 2 3 4 5 6 7 8; do head -c 200000 /dev/urandom "
+        ">/mnt/busy$i; mv /mnt/busy$i /mnt/moved$i; sync; done; done) & sleep 3");
+    machine.cut_power();
+    const auto repaired =
+        shell("/lab/e2fsck -fy /tmp/cut.raw; test $? -le 1 && /lab/e2fsck -fn /tmp/cut.raw");
+    std::printf("%s", repaired.c_str());
+    const auto after = shell("/lab/debugfs -R 'dump /flushed" + std::to_string(round) +
+                             " /tmp/after' /tmp/cut.raw 2>/dev/null && md5sum </tmp/after");
+    require(after == sum.substr(0, sum.find('\n') + 1), "what was flushed is there");
+  }
+}
+
+/// A hostile guest fills its console as fast as it can, with nobody reading and with a reader that
+/// does not keep up.
+void console_flood() {
+  auto config = quick_guest(1);
+  Machine machine("flood", config);
+  machine.wait_until_up();
+  auto lazy = take(control::ControlClient::connect(machine.folder() / control::kControlSocket),
+                   "a second connection");
+  v1::ControlRequest watch;
+  watch.mutable_watch_console();
+  take(lazy.call(watch, 10s), "watching");
+  const auto memory = machine.memory_kib("RssAnon");
+  const auto offset = machine.status().console_offset();
+  machine.type("probe flood 4000\n");
+  const auto end = std::chrono::steady_clock::now() + 8s;
+  std::uint64_t most = 0;
+  while (std::chrono::steady_clock::now() < end) {
+    most = std::max(most, machine.memory_kib("RssAnon"));
+    machine.absorb(100ms);
+  }
+  const auto status = machine.status();
+  std::printf("%ju KiB of output, memory %ju KiB before, %ju KiB at most\n",
+              (status.console_offset() - offset) >> 10, memory, most);
+  require(status.console_offset() - offset > 16 << 10, "the guest writes all the time");
+  require(most < memory + 1024, "the host's memory stays bounded");
+  require(std::stoull(shell("du -sk " + machine.folder().string() + " | cut -f1")) < 1024,
+          "nothing grows on the host's disk");
+  machine.pause();
+  machine.resume();
+  machine.call([](auto& r) { r.mutable_stop(); });
+  require(machine.ended().kind() == v1::ExitReport::KIND_KILLED, "it can be stopped all the time");
+}
+
+/// Without a right on the host: passt as a process of its own.
+void user_network() {
+  shell("echo 0 2147483647 >/proc/sys/net/ipv4/ping_group_range");
+  const Peer peer = Peer::at_port(7000);
+  auto passt = take(Process::spawn({"passt", "--foreground", "--one-off", "--socket",
+                                    "/tmp/passt.sock", "--quiet"},
+                                   {.errors = STDERR_FILENO}),
+                    "starting passt");
+  for (int i = 0; i < 200 && !std::filesystem::exists("/tmp/passt.sock"); ++i) usleep(20'000);
+  auto config = quick_guest(1);
+  config.set_command_line("console=ttyS0 quiet panic=-1 reeve.heartbeat=0");
+  auto& nic = *config.add_nics();
+  nic.set_id("net");
+  nic.set_mac("52:54:00:0a:09:03");
+  nic.set_passt_socket("/tmp/passt.sock");
+  Machine machine("user", config);
+  machine.expect("REEVE-ADDRESS");
+  machine.run("ip route | grep -q 'default via 10.0.2.2'");
+  machine.run("ping -c 2 10.0.2.2");
+  std::printf("to the host: %s", machine.run("probe send 10.0.2.2 7000 2").c_str());
+  std::printf("to the guest: %s", machine.run("probe receive 10.0.2.2 7000 2").c_str());
+  machine.power_off();
+  require(passt.wait(20s).ok(), "passt ends with its guest");
+}
+
+/// A linked clone: qcow2 over a raw image that stays as it was.
+void overlay_disk() {
+  shell("dd if=/dev/urandom of=/tmp/base.raw bs=1M count=16 2>/dev/null");
+  const auto base = shell("md5sum </tmp/base.raw");
+  shell("qemu-img create -q -f qcow2 -b /tmp/base.raw -F raw /tmp/over.qcow2");
+  auto config = quick_guest(2);
+  auto& disk = *config.add_disks();
+  disk.set_id("over");
+  disk.add_layers()->set_path("/tmp/over.qcow2");
+  disk.mutable_layers(0)->set_format(v1::DISK_FORMAT_QCOW2);
+  disk.add_layers()->set_path("/tmp/base.raw");
+  disk.mutable_layers(1)->set_format(v1::DISK_FORMAT_RAW);
+  Machine machine("overlay", config);
+  machine.wait_until_up();
+  const auto shown = machine.run("md5sum </dev/vda");
+  require(shown.substr(0, 32) == base.substr(0, 32), "the clone shows its base: " + shown + base);
+  machine.run("probe disk /dev/vda 4 600");
+  const auto written = machine.run("echo 3 >/proc/sys/vm/drop_caches; md5sum </dev/vda");
+  machine.power_off();
+  require(shell("md5sum </tmp/base.raw") == base, "the base is untouched");
+  shell("qemu-img check -q /tmp/over.qcow2");
+  require(shell("qemu-img convert -O raw /tmp/over.qcow2 /tmp/flat.raw && md5sum </tmp/flat.raw")
+                  .substr(0, 32) == written.substr(0, 32),
+          "qemu-img reads what the guest wrote");
+}
+
+}  // namespace reeve::lab

@@ -1,0 +1,15 @@
+// tests/hypervisor_core/lab/scenarios.h - what guest_scenario.cpp can be asked for. Each starts its
+// own machines and leaves none behind; lab_test.cpp says which share a run of the lab.
+#pragma once
+
+namespace reeve::lab {
+
+void full_machine();  ///< every device on four vCPUs, pauses, a move to another process
+void one_processor();
+void hot_reboot();
+void power_cut();
+void console_flood();
+void user_network();
+void overlay_disk();
+
+}  // namespace reeve::lab
