@@ -18,8 +18,11 @@ using namespace core;
 using namespace std::chrono_literals;
 
 constexpr std::uint16_t kPeerPort = 7000;
-constexpr std::uint32_t kVsockPort = 7100;
-constexpr const char* kVsockPath = "/tmp/vsock";
+
+/// A machine's socket for vsock lies in its folder; programs there are what its guest reaches.
+std::string vsock_path(const std::string& machine) {
+  return "/tmp/" + machine + "/vsock";
+}
 
 v1::MachineConfig full_config() {
   auto config = quick_guest(4);
@@ -28,7 +31,7 @@ v1::MachineConfig full_config() {
   config.set_balloon(true);
   config.set_guest_agent(true);
   config.set_vsock_cid(42);
-  config.set_vsock_path(kVsockPath);
+  config.set_vsock_path(vsock_path("first"));
   add_disk(config, "first", 64);
   add_disk(config, "second", 32);
   auto& nic = *config.add_nics();
@@ -87,7 +90,7 @@ void check_vsock(Machine& machine) {
   machine.run("probe vsock-send 7100 512 && probe vsock-receive 7100 512");
   machine.type("probe vsock-serve 7200\n");
   machine.expect("listening");
-  const auto to_guest = connect_vsock(kVsockPath, 7200);
+  const auto to_guest = connect_vsock(vsock_path("first"), 7200);
   require(send_bulk(to_guest.get(), 512 << 10), "the guest takes what the host sends over vsock");
   machine.expect("REEVE-DONE 0");
 }
@@ -162,8 +165,9 @@ void check_things_still_open(Machine& machine) {
 void full_machine() {
   make_tap("tap0", "10.9.0.1/24");
   const Peer peer = Peer::at_port(kPeerPort);
-  const Peer vsock_peer = Peer::at_path(std::string(kVsockPath) + "_" + std::to_string(kVsockPort));
-  const auto config = full_config();
+  const Peer first_vsock = Peer::at_path(vsock_path("first") + "_7100");
+  const Peer second_vsock = Peer::at_path(vsock_path("second") + "_7100");
+  auto config = full_config();
   Machine first("first", config);
   first.wait_until_up();
   check_board(first);
@@ -176,6 +180,7 @@ void full_machine() {
   leave_things_open(first);
   const int connections = peer.accepted();
   const auto state = first.save();
+  config.set_vsock_path(vsock_path("second"));
   Machine second("second", config, state);
   check_things_still_open(second);
   require(peer.accepted() == connections, "the TCP connection is the one from before");

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "tests/hypervisor_core/lab/machine.h"
@@ -63,7 +64,9 @@ Peer Peer::at_port(std::uint16_t port) {
 Peer Peer::at_path(const std::filesystem::path& path) {
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const auto address = unix_address(path);
-  require(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0,
+  std::filesystem::create_directories(path.parent_path());
+  require(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
+              ::chmod(path.c_str(), 0666) == 0,  // the machine's process is a user of its own
           "socket " + path.string());
   return Peer(std::move(socket));
 }

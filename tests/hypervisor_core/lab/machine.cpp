@@ -131,8 +131,14 @@ void Machine::power_off() {
           "the power button powers the guest off");
 }
 
+pid_t Machine::pid() const {
+  pid_t pid = 0;
+  std::ifstream(folder_ / kPidFile) >> pid;
+  return pid;
+}
+
 void Machine::cut_power() {
-  process_->signal(SIGKILL);
+  ::kill(pid(), SIGKILL);
   require(process_->wait(60s).ok(), "the power is cut");
 }
 

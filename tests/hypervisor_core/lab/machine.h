@@ -59,7 +59,8 @@ class Machine {
   void cut_power();
   /// Waits for the end of the process.
   core::v1::ExitReport ended();
-  pid_t pid() const { return process_->pid(); }
+  /// Of the process that runs the guest; the one started is its warden.
+  pid_t pid() const;
   /// A field of /proc/PID/status, in KiB.
   std::uint64_t memory_kib(const std::string& field) const;
   const std::filesystem::path& folder() const { return folder_; }
