@@ -21,6 +21,9 @@ constexpr auto kFarewell = std::chrono::seconds(1);
 constexpr auto kRest = std::chrono::milliseconds(2);
 constexpr std::uint32_t kMaxAgentTimeout = 60'000;
 constexpr int kTypingPace = 5;
+constexpr std::uint32_t kMaxFreeze = 600'000;
+/// With an id that callers do not use, so that its answer is nobody's.
+constexpr const char* kThaw = R"({"execute":"guest-fsfreeze-thaw","id":0})";
 
 void fill_error(v1::ControlError& out, const Error& error) {
   out.set_code(static_cast<std::uint32_t>(error.code()));
@@ -86,6 +89,7 @@ void Server::serve() {
     eventfd_t rings = 0;
     if (eventfd_read(wake_, &rings) == 0) rest_until_ = std::chrono::steady_clock::now() + kRest;
     finish_agent_call();
+    thaw_when_due();
     for (std::size_t i = 2; i < callers_end; ++i) {
       auto& connection = connections_[i - 2];
       bool alive = true;
@@ -94,6 +98,7 @@ void Server::serve() {
         alive = receive(*connection);
       if (alive) continue;
       if (agent_call_ && agent_call_->caller == connection.get()) agent_call_->caller = nullptr;
+      if (thaw_ && thaw_->caller == connection.get()) thaw_.emplace();
       connection.reset();
     }
     std::erase(connections_, nullptr);
@@ -225,19 +230,24 @@ Status Server::call_guest_agent(Connection& connection, const v1::ControlRequest
     return Error{Code::FailedPrecondition, "GUEST_AGENT_ABSENT",
                  "the machine has no guest agent channel"};
   if (call.json().find('\n') != std::string::npos || call.timeout_ms() == 0 ||
-      call.timeout_ms() > kMaxAgentTimeout)
-    return Error{Code::InvalidArgument, "GUEST_AGENT_CALL", "one line, and 1 to 60000 ms"};
+      call.timeout_ms() > kMaxAgentTimeout || call.thaw_after_ms() > kMaxFreeze)
+    return Error{Code::InvalidArgument, "GUEST_AGENT_CALL",
+                 "one line, 1 to 60000 ms, and a thaw within 600000 ms"};
   if (agent_call_)
     return Error{Code::Unavailable, "GUEST_AGENT_BUSY", "another guest agent call is under way"};
   if (!channel->is_open())
     return Error{Code::Unavailable, "GUEST_AGENT_SILENT", "no guest agent runs in the guest"};
-  channel->drop_lines();
+  const auto now = std::chrono::steady_clock::now();
   channel->set_listener([fd = wake_] { (void)eventfd_write(fd, 1); });
-  if (!peripherals.send_to_agent(call.json()))
-    return Error{Code::Unavailable, "GUEST_AGENT_SILENT", "the guest agent does not read"};
+  if (!call.json().empty()) {
+    channel->drop_lines();
+    if (!peripherals.send_to_agent(call.json()))
+      return Error{Code::Unavailable, "GUEST_AGENT_SILENT", "the guest agent does not read"};
+  }
+  if (call.thaw_after_ms() != 0)
+    thaw_ = Thaw{&connection, now + std::chrono::milliseconds(call.thaw_after_ms())};
   agent_call_ =
-      AgentCall{&connection, request.id(),
-                std::chrono::steady_clock::now() + std::chrono::milliseconds(call.timeout_ms())};
+      AgentCall{&connection, request.id(), now + std::chrono::milliseconds(call.timeout_ms())};
   return {};
 }
 
@@ -259,13 +269,25 @@ void Server::finish_agent_call() {
   call.caller->send(message);
 }
 
+void Server::thaw_when_due() {
+  if (!thaw_ || std::chrono::steady_clock::now() < thaw_->due) return;
+  // A channel that is full now has a guest that reads later.
+  if (vm_.board().peripherals().send_to_agent(kThaw))
+    thaw_.reset();
+  else
+    *thaw_ = {nullptr, std::chrono::steady_clock::now() + kFarewell};
+}
+
 int Server::poll_timeout_ms(bool ended) const {
   if (ended) return 100;
   if (console_.is_waiting_for_guest()) return kTypingPace;
-  if (!agent_call_) return -1;
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(agent_call_->deadline -
-                                                                 std::chrono::steady_clock::now());
-  return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, kMaxAgentTimeout));
+  auto next = std::chrono::steady_clock::time_point::max();
+  if (agent_call_) next = agent_call_->deadline;
+  if (thaw_) next = std::min(next, thaw_->due);
+  if (next == std::chrono::steady_clock::time_point::max()) return -1;
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(next - std::chrono::steady_clock::now());
+  return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, kMaxFreeze));
 }
 
 bool Server::has_more_to_tell(const Connection& connection) const {

@@ -44,6 +44,7 @@ class Server {
   Status save(const std::string& file_name);
   Status call_guest_agent(Connection& connection, const v1::ControlRequest& request);
   void finish_agent_call();
+  void thaw_when_due();
   int poll_timeout_ms(bool ended) const;
   void push_events(Connection& connection);
   bool has_more_to_tell(const Connection& connection) const;
@@ -64,6 +65,12 @@ class Server {
     std::chrono::steady_clock::time_point deadline{};
   };
   std::optional<AgentCall> agent_call_;
+  /// The guest's file systems do not stay frozen when who froze them is gone or late.
+  struct Thaw {
+    Connection* caller = nullptr;  ///< null when it hung up meanwhile
+    std::chrono::steady_clock::time_point due{};
+  };
+  std::optional<Thaw> thaw_;
   std::chrono::steady_clock::time_point rest_until_{};
   std::uint64_t state_changes_ = 0;
   Vm::State last_state_ = Vm::State::Created;
