@@ -98,7 +98,7 @@ Status GuestAgent::shutdown(Shutdown how) {
              .timeout = std::min<std::chrono::milliseconds>(timeout_, kShutdownWait)},
             id);
   if (answer.ok()) return parse_done(answer.value());
-  if (is_silence(answer.error())) return {};
+  if (is_silence(answer.error()) || answer.error().reason() == "VMM_GONE") return {};
   return answer.error();
 }
 

@@ -42,7 +42,7 @@ class GuestAgentWire {
  public:
   virtual ~GuestAgentWire() = default;
   /// DeadlineExceeded/GUEST_AGENT_SILENT when none comes in time; Unavailable/GUEST_AGENT_SILENT
-  /// when no agent runs, Unavailable/GUEST_AGENT_BUSY.
+  /// when no agent runs, Unavailable/GUEST_AGENT_BUSY; Unavailable/VMM_GONE when the machine ended.
   virtual Result<std::string> exchange(const GuestAgentLine& line) = 0;
 };
 

@@ -62,12 +62,15 @@ Status drop_capabilities() {
 
 /// Ends with the jailed process, never returns.
 [[noreturn]] void guard(pid_t child, const JailPlan& plan, const Warden& warden) {
-  const auto keep = [&](int fd) {
-    return fd <= STDERR_FILENO ||
-           std::find(warden.keep.begin(), warden.keep.end(), fd) != warden.keep.end();
-  };
-  for (int fd = 0; fd < static_cast<int>(kMaxDescriptors); ++fd)
-    if (!keep(fd)) ::close(fd);
+  auto keep = warden.keep;
+  std::sort(keep.begin(), keep.end());
+  unsigned next = STDERR_FILENO + 1;
+  for (const int fd : keep) {
+    const auto kept = static_cast<unsigned>(fd);
+    if (kept > next) (void)close_range(next, kept - 1, 0);
+    next = std::max(next, kept + 1);
+  }
+  (void)close_range(next, ~0u, 0);
   const bool jailed = (geteuid() != 0 || become(plan.user, plan.group).ok()) &&
                       drop_capabilities().ok() && filter_warden().ok();
   if (!jailed) kill(child, SIGKILL);

@@ -14,6 +14,7 @@ cmd_bench() {
   prepare_guests
   export BIN=$root/build/release/bin
   for program in "$BIN"/*_bench bench/*.sh; do
+    [[ $program != */core_lab_bench ]] || continue # core_lab.sh runs it
     [ -x "$program" ] && [[ $(basename "$program") == *"$name"* ]] || continue
     found=yes
     echo "== $(basename "$program" .sh)"

@@ -14,7 +14,7 @@ void hold_in_lab(const std::vector<std::string>& scenarios,
                  const std::vector<std::string>& options) {
   const auto programs = std::filesystem::read_symlink("/proc/self/exe").parent_path();
   std::vector<std::string> argv{test::source_dir() / "tools/lab/run", "--guest", "--timeout",
-                                "900"};
+                                "450"};
   const auto add = [&](const std::string& file) {
     argv.emplace_back("--add");
     argv.push_back(file);
@@ -25,7 +25,7 @@ void hold_in_lab(const std::vector<std::string>& scenarios,
   argv.insert(argv.end(), options.begin(), options.end());
   argv.insert(argv.end(), {"--", "core_guest_scenario"});
   argv.insert(argv.end(), scenarios.begin(), scenarios.end());
-  const auto done = run({.argv = argv, .timeout = std::chrono::minutes(16)});
+  const auto done = run({.argv = argv, .timeout = std::chrono::minutes(8)});
   REQUIRE(done.ok());
   INFO(done.value().output << done.value().errors);
   CHECK(done.value().exit_code == 0);

@@ -1,10 +1,52 @@
 // tests/hypervisor_core/lab/lab_more_test.cpp - what else guests do on the own core, in the KVM
 // lab.
+#include <chrono>
+#include <fstream>
+
 #include <catch2/catch.hpp>
 
+#include "base/subprocess.h"
 #include "tests/hypervisor_core/lab/in_lab.h"
+#include "tests/support/paths.h"
+#include "tests/support/temp_dir.h"
 
 namespace reeve::core {
+namespace {
+
+/// A folder of tools/guest.
+std::string prepared(const std::string& kind) {
+  auto out = run_checked({.argv = {test::source_dir() / "tools/guest/prepare", kind},
+                          .timeout = std::chrono::minutes(10)});
+  INFO((out.ok() ? "" : out.error().message()));
+  REQUIRE(out.ok());
+  auto folder = std::move(out).value();
+  return folder.substr(0, folder.find('\n'));
+}
+
+void copy_disk(const std::string& from, const std::string& to) {
+  REQUIRE(
+      run_checked({.argv = {"cp", "--sparse=always", from, to}, .timeout = std::chrono::minutes(2)})
+          .ok());
+}
+
+/// What cloud-init is to do with the machine, as it reads it.
+void make_seed(const test::TempDir& dir) {
+  std::ofstream(dir / "meta-data") << "instance-id: lab\nlocal-hostname: reeve-lab\n";
+  std::ofstream(dir / "user-data") << R"(#cloud-config
+users:
+  - name: guest
+    lock_passwd: false
+    plain_text_passwd: lab-password
+    shell: /bin/bash
+runcmd:
+  - sh -c 'echo REEVE-CLOUD-INIT applied >/dev/console'
+)";
+  REQUIRE(run_checked({.argv = {"xorriso", "-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-r",
+                                "-o", dir / "seed.iso", dir / "user-data", dir / "meta-data"}})
+              .ok());
+}
+
+}  // namespace
 
 TEST_CASE("Linux boots on one processor, reboots in its process, survives power cuts and floods") {
   hold_in_lab({"one_processor", "hot_reboot", "power_cut", "console_flood"});
@@ -13,6 +55,28 @@ TEST_CASE("Linux boots on one processor, reboots in its process, survives power 
 TEST_CASE("Linux has user networking through passt and a linked clone that qemu-img reads") {
   hold_in_lab({"user_network", "overlay_disk"},
               {"--net", "--add", "/usr/bin/passt", "--add", "/usr/bin/qemu-img"});
+}
+
+TEST_CASE("the agent speaks with qemu-guest-agent, and what it freezes thaws in any case") {
+  hold_in_lab({"guest_agent"}, {"--add", prepared("agent") + "/guest.cpio:/lab/agent.cpio"});
+}
+
+TEST_CASE("a 32-bit Linux and a memory test run on the core") {
+  hold_in_lab({"linux_32_bit", "memory_test"},
+              {"--add", prepared("kernel686") + "/bzImage:/lab/bzImage686", "--add",
+               prepared("initramfs686") + "/guest.cpio:/lab/guest686.cpio", "--add",
+               prepared("memtest") + "/memtest86+:/lab/memtest"});
+}
+
+TEST_CASE("a whole Debian comes to its login prompt with cloud-init applied") {
+  const auto debian = prepared("debian");
+  const test::TempDir dir;
+  copy_disk(debian + "/disk.raw", dir / "disk.raw");
+  make_seed(dir);
+  hold_in_lab({"whole_debian"},
+              {"--disk", dir / "disk.raw", "--add", (dir / "seed.iso").string() + ":/lab/seed.iso",
+               "--add", debian + "/vmlinux:/lab/debian-vmlinux", "--add",
+               debian + "/initrd.img:/lab/debian-initrd"});
 }
 
 }  // namespace reeve::core

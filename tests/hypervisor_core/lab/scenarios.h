@@ -11,5 +11,9 @@ void power_cut();
 void console_flood();
 void user_network();
 void overlay_disk();
+void guest_agent();
+void linux_32_bit();
+void memory_test();
+void whole_debian();
 
 }  // namespace reeve::lab

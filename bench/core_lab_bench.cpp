@@ -1,0 +1,163 @@
+// bench/core_lab_bench.cpp - the own core and QEMU with real Linux guests, in the KVM lab
+// (bench/core_lab.sh starts it there): time to init, memory, disk, network, taking turns.
+//
+//   core_lab_bench [start|disk|net]...
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+
+#include <unistd.h>
+
+#include "bench/console_process.h"
+
+namespace {
+
+using namespace reeve::bench;
+using Arguments = std::vector<std::string>;
+
+constexpr const char* kLine = "console=ttyS0 quiet panic=-1 reeve.heartbeat=0 ";
+constexpr const char* kDisk = "/tmp/disk.raw";
+constexpr std::uint64_t kDiskMib = 128;
+
+enum class Vmm { Ours, Microvm, Q35 };
+
+/// The same kernel, memory and devices for each.
+Arguments machine(Vmm vmm, const std::string& line, bool disk, bool net) {
+  if (vmm == Vmm::Ours) {
+    Arguments a{"reeve-vmm", "--kernel",   "/lab/vmlinux", "--initrd", "/tmp/guest.cpio",
+                "--append",  kLine + line, "--memory",     "256"};
+    if (disk) a.insert(a.end(), {"--disk", kDisk});
+    if (net) a.insert(a.end(), {"--tap", "tap0"});
+    return a;
+  }
+  Arguments a{"qemu-system-x86_64",
+              "-M",
+              vmm == Vmm::Q35 ? "q35,memory-backend=ram" : "microvm,pcie=on,memory-backend=ram",
+              "-object",
+              "memory-backend-memfd,id=ram,size=256M",
+              "-m",
+              "256",
+              "-accel",
+              "kvm",
+              "-cpu",
+              "host",
+              "-nodefaults",
+              "-no-reboot",
+              "-display",
+              "none",
+              "-serial",
+              "stdio",
+              "-kernel",
+              "/lab/vmlinux",
+              "-initrd",
+              "/tmp/guest.cpio",
+              "-append",
+              kLine + line};
+  if (disk)
+    a.insert(a.end(), {"-drive", std::string("if=none,id=d,format=raw,file=") + kDisk, "-device",
+                       "virtio-blk-pci,drive=d"});
+  if (net)
+    a.insert(a.end(), {"-netdev", "tap,id=n,ifname=tap0,script=no,downscript=no,vhost=off",
+                       "-device", "virtio-net-pci,netdev=n,romfile="});
+  return a;
+}
+
+const char* name_of(Vmm vmm) {
+  return vmm == Vmm::Ours ? "reeve-vmm" : vmm == Vmm::Microvm ? "QEMU microvm" : "QEMU q35";
+}
+
+int rounds() {
+  const char* text = std::getenv("ROUNDS");
+  return text != nullptr ? std::atoi(text) : 3;
+}
+
+void start() {
+  std::map<Vmm, std::vector<double>> took, memory;
+  for (int i = 0; i < rounds(); ++i)
+    for (const Vmm vmm : {Vmm::Ours, Vmm::Microvm, Vmm::Q35}) {
+      ConsoleProcess guest(machine(vmm, "reeve.net=none", false, false));
+      took[vmm].push_back(guest.wait_for("REEVE-GUEST UP"));
+      sleep(1);
+      memory[vmm].push_back(static_cast<double>(overhead_kib(guest.pid())) / 1024);
+    }
+  for (auto& [vmm, times] : took)
+    std::printf("start call to guest init, %s: %.0f ms, memory beyond the guest's %.1f MiB\n",
+                name_of(vmm), median(times), median(memory[vmm]));
+  std::printf(
+      "ratio of time to microvm %.2f (promise: under 1.0), to q35 %.2f (under 0.7);"
+      " of memory to q35 %.2f (under 0.25)\n",
+      median(took[Vmm::Ours]) / median(took[Vmm::Microvm]),
+      median(took[Vmm::Ours]) / median(took[Vmm::Q35]),
+      median(memory[Vmm::Ours]) / median(memory[Vmm::Q35]));
+}
+
+double exits() {
+  double count = 0;
+  std::ifstream("/sys/kernel/debug/kvm/exits") >> count;
+  return count;
+}
+
+void disk() {
+  std::ofstream(kDisk).close();
+  std::filesystem::resize_file(kDisk, kDiskMib << 20);
+  std::map<Vmm, std::vector<double>> rate, cost;
+  for (int i = 0; i < rounds(); ++i)
+    for (const Vmm vmm : {Vmm::Ours, Vmm::Q35}) {
+      ConsoleProcess guest(machine(vmm, "reeve.net=none", true, false));
+      guest.wait_for("REEVE-GUEST UP");
+      guest.run("dd if=/dev/vda of=/dev/null bs=1M count=16 iflag=direct 2>/dev/null");
+      const double before = exits();
+      const auto begin = std::chrono::steady_clock::now();
+      guest.run("dd if=/dev/vda of=/dev/null bs=1M iflag=direct 2>/dev/null");
+      const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
+      cost[vmm].push_back((exits() - before) / static_cast<double>(kDiskMib));
+      rate[vmm].push_back(static_cast<double>(kDiskMib) / time.count());
+    }
+  for (auto& [vmm, rates] : rate)
+    std::printf("sequential disk read, %s: %.1f MiB/s, %.1f exits per MiB\n", name_of(vmm),
+                median(rates), median(cost[vmm]));
+  std::printf("ratio of throughput %.2f (promise: at least 1), of exits %.2f (at most 1)\n",
+              median(rate[Vmm::Ours]) / median(rate[Vmm::Q35]),
+              median(cost[Vmm::Ours]) / median(cost[Vmm::Q35]));
+}
+
+void net() {
+  std::map<Vmm, std::vector<double>> out, in;
+  for (int i = 0; i < rounds(); ++i)
+    for (const Vmm vmm : {Vmm::Ours, Vmm::Q35}) {
+      ConsoleProcess guest(machine(vmm, "reeve.net=10.9.0.2/24", false, true));
+      guest.wait_for("REEVE-GUEST UP");
+      const auto rate_of = [&](const char* verb) {
+        const auto said = guest.run(std::string("probe ") + verb + " 10.9.0.1 7000 16");
+        const auto at = said.find(" MiB/s");
+        const auto begin = said.rfind('\n', at) + 1;
+        return std::atof(said.substr(begin, at - begin).c_str());
+      };
+      (void)rate_of("send");
+      out[vmm].push_back(rate_of("send"));
+      in[vmm].push_back(rate_of("receive"));
+    }
+  for (auto& [vmm, rates] : out)
+    std::printf("over tap, %s: guest to host %.1f MiB/s, host to guest %.1f MiB/s\n", name_of(vmm),
+                median(rates), median(in[vmm]));
+  std::printf("ratios %.2f and %.2f (promise: at least 1)\n",
+              median(out[Vmm::Ours]) / median(out[Vmm::Q35]),
+              median(in[Vmm::Ours]) / median(in[Vmm::Q35]));
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const std::map<std::string, void (*)()> rows{{"start", start}, {"disk", disk}, {"net", net}};
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  for (int i = 1; i < count; ++i) {
+    const auto row = rows.find(arguments[i]);
+    if (row == rows.end()) give_up(std::string("no row ") + arguments[i]);
+    row->second();
+  }
+  return 0;
+}
