@@ -52,6 +52,10 @@ TEST_CASE("Linux boots on one processor, reboots in its process, survives power 
   hold_in_lab({"one_processor", "hot_reboot", "power_cut", "console_flood"});
 }
 
+TEST_CASE("a full host disk pauses Linux, which goes on in another process without loss") {
+  hold_in_lab({"full_host_disk"});
+}
+
 TEST_CASE("Linux has user networking through passt and a linked clone that qemu-img reads") {
   hold_in_lab({"user_network", "overlay_disk"},
               {"--net", "--add", "/usr/bin/passt", "--add", "/usr/bin/qemu-img"});

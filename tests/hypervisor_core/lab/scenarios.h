@@ -12,6 +12,7 @@ void console_flood();
 void user_network();
 void overlay_disk();
 void guest_agent();
+void full_host_disk();
 void linux_32_bit();
 void memory_test();
 void whole_debian();
