@@ -55,11 +55,13 @@ class SimHost final : public agent::ServerChannel {
   struct Wire;
   class AgentEnd;
   class ServerEnd;
+  void prepare(const agent::v1::RunStep& step, Wire& wire);
 
   Cluster& cluster_;
   agent::SimOutbox outbox_{outbox_disk};
   agent::SimStore store_;
   agent::SimUploads uploads_{};
+  std::set<std::string> offered_{};  ///< tickets whose client has come; it comes once
   agent::FixedHostProbe probe_;
   bool reachable_ = true;
   std::shared_ptr<Wire> wire_{};
@@ -116,6 +118,8 @@ class Cluster {
   std::vector<std::unique_ptr<SimHost>> hosts{};
   /// Counts and may act on what happens: "commit", and per step message before and after delivery.
   std::function<void(const std::string& point)> on_point{};
+  /// Agents execute every step, forwards and backwards, once more before the one that counts.
+  bool steps_run_twice = false;
   std::set<std::string> acknowledged{};  ///< jobs that a caller was told of
   std::set<std::string> abandoned_targets{};
   int times_parked = 0;

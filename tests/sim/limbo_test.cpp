@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <map>
+#include <stdexcept>
 
 #include <catch2/catch.hpp>
 
@@ -21,6 +22,7 @@ struct Case {
   Fault fault = Fault::KillServer;
   int point = 0;  ///< the fault strikes at this point of the job's life; 0: never
   std::uint64_t seed = 1;
+  bool twice = false;  ///< every step runs twice, and every undo
 
   std::string text() const {
     return std::string(scenarios()[scenario].kind) + ":" + name_of(fault) + ":" +
@@ -44,6 +46,7 @@ Outcome play(const Case& c) {
   const auto& scenario = scenarios()[c.scenario];
   Cluster cluster(c.seed);
   cluster.boot();
+  cluster.steps_run_twice = c.twice;
   const Stage stage = scenario.prepare(cluster);
   const std::string request_id = new_uuid(cluster.world.random());
   const Go go = scenario.call(cluster, stage, request_id);
@@ -100,12 +103,23 @@ Case parse_case(const std::string& text) {
   return c;
 }
 
-/// All points of one kind, for every fault.
-void walk(std::size_t scenario) {
+std::size_t scenario_of(std::string_view kind) {
+  for (std::size_t i = 0; i < scenarios().size(); ++i)
+    if (kind == scenarios()[i].kind) return i;
+  throw std::runtime_error("no scenario " + std::string(kind));
+}
+
+void be_quiet() {
   log::set_level(log::Level::Error);
   log::set_sink([](std::string_view line) {
     if (verbose()) std::cerr << line << "\n";
   });
+}
+
+/// All points of one kind, for every fault.
+void walk(std::string_view kind) {
+  const std::size_t scenario = scenario_of(kind);
+  be_quiet();
   if (const char* one = std::getenv("REEVE_SIM_CASE")) {
     const Case c = parse_case(one);
     if (c.scenario != scenario) return;
@@ -144,32 +158,53 @@ void walk(std::size_t scenario) {
 }  // namespace
 
 TEST_CASE("an interrupted import of an image leaves nothing in limbo", "[sim]") {
-  walk(0);
+  walk("ImportImage");
+}
+TEST_CASE("an interrupted upload of an image leaves nothing in limbo", "[sim]") {
+  walk("UploadImage");
 }
 TEST_CASE("an interrupted deletion of an image leaves nothing in limbo", "[sim]") {
-  walk(1);
+  walk("DeleteImage");
 }
 TEST_CASE("an interrupted creation of a machine leaves nothing in limbo", "[sim]") {
-  walk(2);
+  walk("CreateVm");
 }
 TEST_CASE("an interrupted start leaves nothing in limbo", "[sim]") {
-  walk(3);
+  walk("StartVm");
 }
 TEST_CASE("an interrupted stop leaves nothing in limbo", "[sim]") {
-  walk(4);
+  walk("StopVm");
 }
 TEST_CASE("an interrupted reboot leaves nothing in limbo", "[sim]") {
-  walk(5);
+  walk("RebootVm");
 }
 TEST_CASE("an interrupted pause leaves nothing in limbo", "[sim]") {
-  walk(6);
+  walk("PauseVm");
 }
 TEST_CASE("an interrupted resume leaves nothing in limbo", "[sim]") {
-  walk(7);
+  walk("ResumeVm");
 }
 TEST_CASE("an interrupted change of a machine leaves nothing in limbo", "[sim]") {
-  walk(8);
+  walk("UpdateVm");
 }
 TEST_CASE("an interrupted deletion of a machine leaves nothing in limbo", "[sim]") {
-  walk(9);
+  walk("DeleteVm");
+}
+
+TEST_CASE("every step of every kind may run twice, and every undo", "[sim]") {
+  be_quiet();
+  for (std::size_t scenario = 0; scenario < scenarios().size(); ++scenario) {
+    const auto calm = play({.scenario = scenario, .twice = true});
+    INFO(scenarios()[scenario].kind << ": " << calm.trouble);
+    CHECK(calm.trouble.empty());
+    CHECK(calm.state == v1::Job::STATE_SUCCEEDED);
+    for (const Fault fault : {Fault::HypervisorFails, Fault::StoreFails}) {
+      for (int point = 1; point <= calm.points; ++point) {
+        const Case c{.scenario = scenario, .fault = fault, .point = point, .twice = true};
+        const auto outcome = play(c);
+        INFO(c.text() << " twice: " << outcome.trouble);
+        CHECK(outcome.trouble.empty());
+      }
+    }
+  }
 }

@@ -168,6 +168,19 @@ const std::vector<Scenario>& scenarios() {
        [](Cluster& c, const Stage& s, const std::string& id) {
          return import_image(c, "base", id, s.host);
        }},
+      {"UploadImage", [](Cluster& c) { return Stage{.host = "hosts/" + c.hosts.front()->uid}; },
+       [](Cluster& c, const Stage& s, const std::string& id) -> Go {
+         v1::ImportImageRequest request;
+         request.mutable_image()->set_display_name("base");
+         request.mutable_image()->set_kind(v1::Image::KIND_DISK);
+         request.mutable_image()->set_format(v1::DISK_FORMAT_RAW);
+         request.set_upload_bytes(1 << 20);
+         request.set_host(s.host);
+         request.set_request_id(id);
+         return [&c, request](server::Reply<v1::Job> reply) {
+           c.core().images().import(c.caller, request, std::move(reply));
+         };
+       }},
       {"DeleteImage", with_image,
        [](Cluster& c, const Stage& s, const std::string& id) -> Go {
          v1::DeleteImageRequest request;

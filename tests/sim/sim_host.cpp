@@ -1,3 +1,4 @@
+#include "base/uuid.h"
 #include "tests/sim/cluster.h"
 
 namespace reeve::test {
@@ -61,14 +62,15 @@ class SimHost::AgentEnd final : public Connection {
 
 class SimHost::ServerEnd final : public server::AgentChannel {
  public:
-  ServerEnd(Cluster& cluster, std::shared_ptr<Wire> wire)
-      : cluster_(cluster), wire_(std::move(wire)) {}
+  ServerEnd(SimHost& host, std::shared_ptr<Wire> wire)
+      : host_(host), cluster_(host.cluster_), wire_(std::move(wire)) {}
   void send(const agent::v1::ConnectResponse& message) override {
-    cluster_.net.post([cluster = &cluster_, wire = wire_, message] {
+    cluster_.net.post([host = &host_, cluster = &cluster_, wire = wire_, message] {
       if (!wire->open || wire->frozen) return;
       const char* name = point_of(message);
       if (name) cluster->point(std::string("before ") + name);
       if (!wire->open) return;
+      if (message.has_run_step()) host->prepare(message.run_step(), *wire);
       wire->events.received(message);
       if (name) cluster->point(std::string("after ") + name);
     });
@@ -81,9 +83,23 @@ class SimHost::ServerEnd final : public server::AgentChannel {
   }
 
  private:
+  SimHost& host_;
   Cluster& cluster_;
   std::shared_ptr<Wire> wire_;
 };
+
+/// What happens on the host just before a step arrives: a client begins the upload that it needs,
+/// and the rehearsal.
+void SimHost::prepare(const agent::v1::RunStep& step, Wire& wire) {
+  const auto& upload = step.action().import_image().upload();
+  if (!upload.ticket().empty() && offered_.insert(upload.ticket()).second)
+    uploads_.sizes[upload.ticket()] = upload.size_bytes();
+  if (!cluster_.steps_run_twice) return;
+  agent::v1::ConnectResponse rehearsal;
+  *rehearsal.mutable_run_step() = step;
+  rehearsal.mutable_run_step()->set_key(new_uuid(cluster_.world.random()) + "/0");
+  wire.events.received(rehearsal);
+}
 
 SimHost::SimHost(Cluster& cluster, std::string host_uid, std::string host_name)
     : uid(std::move(host_uid)),
@@ -163,7 +179,7 @@ std::unique_ptr<Connection> SimHost::connect(ConnectionEvents events) {
         wire->events.closed({Code::Unavailable, "SERVER_UNREACHABLE", "no route"});
     });
   } else {
-    wire->session = cluster_.core_->agents().open(uid, std::make_shared<ServerEnd>(cluster_, wire));
+    wire->session = cluster_.core_->agents().open(uid, std::make_shared<ServerEnd>(*this, wire));
   }
   return std::make_unique<AgentEnd>(cluster_, wire);
 }
