@@ -133,7 +133,7 @@ struct Driver : std::enable_shared_from_this<Driver> {
       : core(the_core), vm("vms/" + uid), jobs(count), running(active), stop(end) {}
 
   void next() {
-    if (stop) {
+    if (stop && !on) {  // left off, as the next measurement expects it
       --running;
       return;
     }

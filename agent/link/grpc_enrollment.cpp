@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <chrono>
+#include <thread>
 
 #include "agent/link/grpc_error.h"
 #include "base/crypto/enroll_token.h"
@@ -50,6 +51,20 @@ Result<Response> call(v1::EnrollmentService::Stub& stub,
   return response;
 }
 
+/// Enrols; asks again when the answer was lost. The key is the same, so a token that the first call
+/// has spent admits this host again.
+Result<v1::EnrollResponse> enroll_at(v1::EnrollmentService::Stub& stub,
+                                     const v1::EnrollRequest& request) {
+  constexpr int kTries = 3;
+  for (int attempt = 1;; ++attempt) {
+    auto response = call(stub, &v1::EnrollmentService::Stub::Enroll, request, "enrolling");
+    if (response.ok() || attempt == kTries) return response;
+    const auto code = response.error().code();
+    if (code != Code::Unavailable && code != Code::DeadlineExceeded) return response;
+    std::this_thread::sleep_for(std::chrono::seconds(attempt));
+  }
+}
+
 /// "host:port" of the agent port; the server leaves the host out when it is that of the API.
 Result<std::string> full_link_address(const std::string& link, const std::string& api) {
   if (!link.starts_with(':')) {
@@ -83,8 +98,7 @@ Result<v1::Identity> enroll(const IdentityFiles& files, const EnrollOptions& opt
   request.set_hostname(options.hostname);
   const auto channel = open_channel(options.server, {.ca_pem = chain.ca_pem});
   const auto stub = v1::EnrollmentService::NewStub(channel);
-  const auto response =
-      TRY(call(*stub, &v1::EnrollmentService::Stub::Enroll, request, "enrolling"));
+  const auto response = TRY(enroll_at(*stub, request));
   if (!is_uuid(response.host_uid()))
     return Error{Code::Internal, "SERVER_ERROR", "the server gave this host no uid"};
   v1::Identity identity;

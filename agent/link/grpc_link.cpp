@@ -11,27 +11,41 @@ namespace {
 
 constexpr std::size_t kMaxBacklog = 100'000;
 
-/// Lives until gRPC says OnDone; `self_` keeps it until then, the Connection as long as it likes.
-class Stream final : public grpc::ClientBidiReactor<v1::ConnectRequest, v1::ConnectResponse> {
+/// Holds what is sent until there is a channel. Once begun it lives until gRPC says OnDone: `self_`
+/// keeps it until then, the Connection as long as it likes.
+class Stream final : public grpc::ClientBidiReactor<v1::ConnectRequest, v1::ConnectResponse>,
+                     public std::enable_shared_from_this<Stream> {
  public:
-  static std::shared_ptr<Stream> begin(const std::shared_ptr<grpc::Channel>& channel,
-                                       ConnectionEvents events) {
-    auto stream = std::shared_ptr<Stream>(new Stream(channel, std::move(events)));
-    stream->self_ = stream;
-    stream->stub_->async()->Connect(&stream->context_, stream.get());
-    stream->AddHold();
-    stream->StartRead(&stream->incoming_);
-    stream->StartCall();
-    return stream;
-  }
+  explicit Stream(ConnectionEvents events) : events_(std::move(events)) {}
 
+  void begin(const std::shared_ptr<grpc::Channel>& channel) {
+    {
+      Lock lock(mutex_);
+      if (ended_) return;  // the agent has left meanwhile
+      begun_ = true;
+      self_ = shared_from_this();
+      stub_ = v1::LinkService::NewStub(channel);
+      stub_->async()->Connect(&context_, this);
+      AddHold();
+      StartRead(&incoming_);
+      if (!queue_.empty()) StartWrite(&queue_.front());
+    }
+    StartCall();
+  }
+  void fail(const Error& why) {
+    {
+      Lock lock(mutex_);
+      ended_ = true;
+    }
+    if (is_heard()) events_.closed(why);
+  }
   void send(v1::ConnectRequest message) {
     bool too_many = false;
     {
       Lock lock(mutex_);
       if (ended_) return;
       queue_.push_back(std::move(message));
-      if (queue_.size() == 1) StartWrite(&queue_.front());
+      if (begun_ && queue_.size() == 1) StartWrite(&queue_.front());
       too_many = queue_.size() > kMaxBacklog;
     }
     if (too_many) context_.TryCancel();
@@ -70,9 +84,6 @@ class Stream final : public grpc::ClientBidiReactor<v1::ConnectRequest, v1::Conn
   }
 
  private:
-  Stream(const std::shared_ptr<grpc::Channel>& channel, ConnectionEvents events)
-      : stub_(v1::LinkService::NewStub(channel)), events_(std::move(events)) {}
-
   bool is_heard() const {
     Lock lock(mutex_);
     return !left_;
@@ -81,18 +92,19 @@ class Stream final : public grpc::ClientBidiReactor<v1::ConnectRequest, v1::Conn
   void end() {
     {
       Lock lock(mutex_);
-      if (std::exchange(ended_, true)) return;
+      if (std::exchange(ended_, true) || !begun_) return;
     }
     RemoveHold();
   }
 
   std::shared_ptr<Stream> self_{};
-  std::unique_ptr<v1::LinkService::Stub> stub_;
+  std::unique_ptr<v1::LinkService::Stub> stub_{};
   grpc::ClientContext context_{};
   const ConnectionEvents events_;
   v1::ConnectResponse incoming_{};
   mutable Mutex mutex_;
   std::deque<v1::ConnectRequest> queue_ REEVE_GUARDED_BY(mutex_);
+  bool begun_ REEVE_GUARDED_BY(mutex_) = false;
   bool ended_ REEVE_GUARDED_BY(mutex_) = false;
   bool left_ REEVE_GUARDED_BY(mutex_) = false;
 };
@@ -108,13 +120,6 @@ class GrpcConnection final : public Connection {
   const std::shared_ptr<Stream> stream_;
 };
 
-/// Of a host whose certificate cannot be read: closed from the start.
-class NoConnection final : public Connection {
- public:
-  void send(v1::ConnectRequest) override {}
-  std::size_t backlog() const override { return 0; }
-};
-
 }  // namespace
 
 GrpcLink::GrpcLink(const IdentityFiles& files, std::string address)
@@ -123,17 +128,18 @@ GrpcLink::GrpcLink(const IdentityFiles& files, std::string address)
 }
 
 std::unique_ptr<Connection> GrpcLink::connect(ConnectionEvents events) {
-  const auto credentials = files_.credentials();
-  if (!credentials.ok()) {
-    events.closed(credentials.error());
-    return std::make_unique<NoConnection>();
-  }
-  auto channel = open_channel(address_, credentials.value());
-  {
-    Lock lock(mutex_);
-    channel_ = channel;
-  }
-  return std::make_unique<GrpcConnection>(Stream::begin(channel, std::move(events)));
+  auto stream = std::make_shared<Stream>(std::move(events));
+  opener_.run([this, stream] {
+    const auto credentials = files_.credentials();
+    if (!credentials.ok()) return stream->fail(credentials.error());
+    auto channel = open_channel(address_, credentials.value());
+    {
+      Lock lock(mutex_);
+      channel_ = channel;
+    }
+    stream->begin(channel);
+  });
+  return std::make_unique<GrpcConnection>(std::move(stream));
 }
 
 std::shared_ptr<grpc::Channel> GrpcLink::channel() const {

@@ -13,6 +13,7 @@
 #include "agent/link/identity.h"
 #include "agent/storage/store.h"
 #include "base/mutex.h"
+#include "base/thread.h"
 
 namespace reeve::agent {
 
@@ -31,6 +32,7 @@ class GrpcLink final : public ServerChannel, public Uploads {
   const std::string address_;
   mutable Mutex mutex_;
   std::shared_ptr<grpc::Channel> channel_ REEVE_GUARDED_BY(mutex_);
+  WorkerPool opener_{"link", 1};  ///< reads credentials and makes channels: 30 ms off the loop
 };
 
 }  // namespace reeve::agent

@@ -52,6 +52,7 @@ class Enrolling final : public av1::EnrollmentService::Service {
   grpc::Status Enroll(grpc::ServerContext*, const av1::EnrollRequest* request,
                       av1::EnrollResponse* response) override {
     ++calls;
+    if (lost-- > 0) return {grpc::StatusCode::UNAVAILABLE, "the answer is lost"};
     response->set_host_uid(kHost);
     response->set_certificate_pem(issue(request->csr_pem()));
     response->set_ca_pem("not looked at");
@@ -66,6 +67,7 @@ class Enrolling final : public av1::EnrollmentService::Service {
   }
 
   std::atomic<int> calls{0};
+  std::atomic<int> lost{0};  ///< answers of Enroll that do not arrive
   int link_port = 0;
 
  private:
@@ -180,6 +182,17 @@ TEST_CASE("a host enrols once, with the server its token names", "[agent]") {
   CHECK(enroll(files, server.options()).error().reason() == "ALREADY_ENROLLED");
 }
 
+TEST_CASE("an enrolment whose answer was lost is asked for again with the same key", "[agent]") {
+  TempDir dir;
+  Server server;
+  server.enrolling.lost = 1;
+  const IdentityFiles files(dir.path().string());
+  const auto key = files.key().value();
+  CHECK(enroll(files, server.options()).ok());
+  CHECK(server.enrolling.calls == 2);
+  CHECK(files.credentials().value().key_pem == key);
+}
+
 TEST_CASE("an expired certificate is due and is renewed with the same key", "[agent]") {
   Enrolled host;
   const auto key = host.files.key().value();
@@ -252,6 +265,38 @@ TEST_CASE("a connection the agent leaves ends at the server too", "[agent]") {
   CHECK_FALSE(heard);
 }
 
+TEST_CASE("connections left before they are open end without a word", "[agent]") {
+  Enrolled host;
+  std::atomic<bool> heard{false};
+  {
+    GrpcLink link(host.files, host.files.identity().value().link_address());
+    ConnectionEvents events;
+    events.received = [&](av1::ConnectResponse) { heard = true; };
+    events.closed = [&](Error) { heard = true; };
+    av1::ConnectRequest hello;
+    hello.mutable_hello()->set_host_uid(kHost);
+    for (int i = 0; i < 20; ++i) link.connect(events)->send(hello);
+  }
+  CHECK_FALSE(heard);
+}
+
+TEST_CASE("a host whose certificate is gone is told so", "[agent]") {
+  Enrolled host;
+  GrpcLink link(host.files, host.files.identity().value().link_address());
+  std::filesystem::remove(host.dir / "identity/certificate.pem");
+  Latch closed;
+  std::string reason;
+  ConnectionEvents events;
+  events.received = [](av1::ConnectResponse) {};
+  events.closed = [&](Error why) {
+    reason = why.reason();
+    closed.open();
+  };
+  const auto connection = link.connect(events);
+  REQUIRE(closed.wait());
+  CHECK(reason == "FILE_NOT_FOUND");
+}
+
 TEST_CASE("a server that is away closes the connection with a reason", "[agent]") {
   Enrolled host;
   GrpcLink link(host.files, "127.0.0.1:1");
@@ -273,9 +318,14 @@ TEST_CASE("an upload arrives whole and in order, a wrong ticket is an error", "[
   GrpcLink link(host.files, host.files.identity().value().link_address());
   CHECK(link.open("good").error().reason() == "UPLOAD_LOST");  // no connection yet
   ConnectionEvents events;
-  events.received = [](av1::ConnectResponse) {};
+  Latch welcomed;
+  events.received = [&](av1::ConnectResponse) { welcomed.open(); };
   events.closed = [](Error) {};
   const auto connection = link.connect(events);
+  av1::ConnectRequest hello;
+  hello.mutable_hello()->set_host_uid(kHost);
+  connection->send(hello);
+  REQUIRE(welcomed.wait());
   auto source = link.open("good").value();
   std::string all;
   std::array<std::byte, 7777> buffer{};
