@@ -1,6 +1,7 @@
 // hypervisor_core/fuzz/fuzz_pci.cpp - configuration space, BARs, MSI-X and the virtio transport's
 // registers, in front of a device with real workers: any access at any time, pause, reset, state.
 #include <array>
+#include <cstdio>
 #include <memory>
 
 #include "base/check.h"
@@ -27,7 +28,7 @@ class Partition final : public accel::Partition, public accel::Doorbells {
   Status set_memory(const accel::MemorySlot&) override { return {}; }
   Status take_dirty(std::uint32_t, std::span<std::uint64_t>) override { return {}; }
   Result<std::unique_ptr<accel::Vcpu>> create_vcpu(std::uint32_t) override {
-    return Error{Code::Unimplemented, "FAKE", "no vCPU here"};
+    return Error{Code::ResourceExhausted, "NO_INTERRUPT_ROUTE", "no vCPU here"};
   }
   void set_irq(std::uint32_t, bool) override {}
   Result<std::unique_ptr<accel::MsiLine>> create_msi_line() override {
@@ -118,7 +119,9 @@ void save_and_load(Machine& machine, fuzz::Input& input) {
     (void)other.transport->load(state);
   } else {
     other.root.load(1, space);
-    REEVE_CHECK(other.transport->load(state).ok());
+    const auto loaded = other.transport->load(state);
+    if (!loaded.ok()) std::fprintf(stderr, "refused: %s\n", loaded.error().message().c_str());
+    REEVE_CHECK(loaded.ok());
     REEVE_CHECK(other.transport->start_workers().ok());
   }
   REEVE_CHECK(machine.transport->start_workers().ok());

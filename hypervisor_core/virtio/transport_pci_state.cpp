@@ -56,7 +56,9 @@ Status TransportPci::load(const v1::VirtioPciState& state) {
     return refused_state("the state is not one of " + name);
   if (state.queues_size() != static_cast<int>(queue_count_))
     return refused_state(name + " had another number of queues");
-  if ((state.driver_features() & ~offered_) != 0)
+  // Before FEATURES_OK the register holds whatever the driver wrote.
+  const bool agreed = (state.status() & kStatusFeaturesOk) != 0;
+  if (agreed && (state.driver_features() & ~offered_) != 0)
     return refused_state(name + " used features that this version does not have");
   std::vector<QueuePosition> positions;
   {
@@ -86,10 +88,12 @@ Status TransportPci::load(const v1::VirtioPciState& state) {
     }
   }
   TRY(msix_.load(state.msix()));
-  if ((state.status() & kStatusDriverOk) != 0) {
-    TRY(make_queues(positions));
-    active_ = true;
-    device_.activate({.features = state.driver_features(), .interrupts = this});
+  if (agreed && (state.status() & kStatusDriverOk) != 0) {
+    const auto made = make_queues(positions);
+    // Queues that could not be made there either: the driver was told to reset.
+    if (!made.ok() && (state.status() & kStatusNeedsReset) == 0) return made;
+    active_ = made.ok();
+    if (active_) device_.activate({.features = state.driver_features(), .interrupts = this});
   }
   return device_.load_state(state.device_state());
 }

@@ -66,7 +66,7 @@ std::vector<int> sockets_of(const v1::MachineConfig& config) {
 /// From the saved state in the run directory when there is one, else from its kernel.
 Result<std::unique_ptr<Vm>> make_machine(const fs::path& run_dir, const v1::MachineConfig& config,
                                          accel::Accelerator& kvm, const VmOptions& options) {
-  auto saved = open_file(run_dir / control::kRestoreFile, O_RDONLY);
+  auto saved = open_file(run_dir / control::kRestoreFile, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   if (!saved.ok()) return Vm::create(config, kvm, options);
   // The agent's description names the files as they are on this host.
   const auto adjust = [&](v1::MachineConfig& from_stream) { from_stream = config; };

@@ -1,8 +1,8 @@
 #include "agent/driver/core/seen.h"
 
 #include "agent/driver/core/record.h"
-#include "base/file.h"
 #include "hypervisor_core/control/client.h"
+#include "hypervisor_core/control/run_dir.h"
 
 namespace reeve::agent::core_driver {
 namespace {
@@ -62,7 +62,8 @@ GuestSeen seen_off(const v1::GuestRecord& record, const std::string& boot_id) {
   GuestSeen seen = seen_as(record, record.machine());
   seen.state_reason = record.end_reason();
   if (record.start_time_us() == 0) return seen;
-  const auto bytes = read_file(vmm_folder(record) + "/" + core::control::kExitFile);
+  const auto bytes = core::control::read_left_file(
+      vmm_folder(record) + "/" + core::control::kExitFile, core::control::kMaxMessage);
   v1::ExitReport report;
   if (bytes.ok() && report.ParseFromString(bytes.value())) {
     judge(report, seen);

@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -13,6 +14,7 @@
 #include "base/text.h"
 #include "hypervisor_core/control/client.h"
 #include "hypervisor_core/control/frame.h"
+#include "hypervisor_core/control/run_dir.h"
 #include "hypervisor_core/vm/vm.h"
 #include "tests/hypervisor_core/support/payload.h"
 #include "tests/hypervisor_core/support/payload_kernel.h"
@@ -110,6 +112,19 @@ TEST_CASE("frames survive being cut anywhere, and too long ones end the stream",
   CHECK(got == std::vector<std::string>{"first", "", std::string(5000, 'x')});
   reader.feed({"\xff\xff\xff\xff", 4});
   CHECK(reader.next().error().reason() == "CONTROL_FRAME");
+}
+
+TEST_CASE("what a captured process leaves behind cannot lead or hold its reader", "[control]") {
+  const reeve::test::TempDir dir;
+  std::ofstream(dir / "file") << "left";
+  CHECK(read_left_file(dir / "file", 4).value() == "left");
+  CHECK(read_left_file(dir / "file", 3).error().reason() == "FILE_TOO_LARGE");
+  CHECK(read_left_file(dir / "absent", 3).error().code() == Code::NotFound);
+  std::filesystem::create_symlink(dir / "file", dir / "link");
+  CHECK(read_left_file(dir / "link", 100).error().reason() == "RUN_DIR_FILE");
+  REQUIRE(mkfifo((dir / "pipe").c_str(), 0600) == 0);
+  CHECK(read_left_file(dir / "pipe", 100).error().reason() == "RUN_DIR_FILE");
+  CHECK(read_left_file(dir.path(), 100).error().reason() == "RUN_DIR_FILE");
 }
 
 TEST_CASE("a machine outlives its callers, and its console is read from any offset",

@@ -334,6 +334,29 @@ TEST_CASE("a device moves with its queues and goes on where it was", "[transport
   CHECK(Bench().transport->load(state).error().reason() == "DEVICE_STATE");
 }
 
+TEST_CASE("a driver that misbehaved can be saved, and goes on as it was", "[transport]") {
+  Bench bench;
+  SECTION("features that were not offered, not agreed on") {
+    bench.set(kDeviceStatus, 3, 1);
+    bench.set(kDriverFeature, 0xffffffff, 4);
+  }
+  SECTION("rings outside of RAM") {
+    bench.negotiate();
+    bench.set_queue(0, {.size = 16, .descriptors = Gpa{1} << 50, .available = 0, .used = 0});
+    bench.set(kDeviceStatus, 0xf, 1);
+    bench.settle();
+    CHECK((bench.get(kDeviceStatus, 1) & 0x40) != 0);
+  }
+  const auto status = bench.get(kDeviceStatus, 1);
+  v1::VirtioPciState state;
+  bench.transport->save(state);
+  Bench other;
+  REQUIRE(other.transport->load(state).ok());
+  CHECK(other.transport->start_workers().ok());
+  CHECK(other.get(kDeviceStatus, 1) == status);
+  CHECK_FALSE(other.device.active);
+}
+
 TEST_CASE("random register accesses harm nothing", "[transport]") {
   SeededRandom random(7);
   Bench bench;
