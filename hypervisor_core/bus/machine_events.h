@@ -7,12 +7,13 @@
 namespace reeve::core {
 
 enum class MachineEvent : std::uint8_t {
-  Reset,        ///< i8042, port 0xCF9 or the ACPI reset register
-  PowerOff,     ///< ACPI S5
-  DebugExit,    ///< isa-debug-exit; the value is the code
-  Panicked,     ///< pvpanic: the guest kernel crashed and stays
-  DiskWaiting,  ///< not the guest: a request started to wait for the host's disk, or all are done
-  CrashLoaded,  ///< pvpanic: it crashed and a crash kernel takes over
+  Reset,         ///< i8042, port 0xCF9 or the ACPI reset register
+  PowerOff,      ///< ACPI S5
+  DebugExit,     ///< isa-debug-exit; the value is the code
+  Panicked,      ///< pvpanic: the guest kernel crashed and stays
+  DiskWaiting,   ///< not the guest: a request started to wait for the host's disk, or all are done
+  AlarmChanged,  ///< the clock's alarm is due at another time than before
+  CrashLoaded,   ///< pvpanic: it crashed and a crash kernel takes over
 };
 
 /// Called on vCPU threads; returns at once, acts later.

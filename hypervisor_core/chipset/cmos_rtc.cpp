@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "reeve/core/v1/chipset_state.pb.h"
 
@@ -10,8 +11,11 @@ namespace {
 
 enum Register : std::uint8_t {
   kSeconds = 0,
+  kSecondsAlarm = 1,
   kMinutes = 2,
+  kMinutesAlarm = 3,
   kHours = 4,
+  kHoursAlarm = 5,
   kWeekday = 6,
   kDay = 7,
   kMonth = 8,
@@ -24,6 +28,10 @@ enum Register : std::uint8_t {
 };
 
 constexpr std::uint8_t kBinary = 4, k24Hours = 2, kPm = 0x80;
+constexpr std::uint8_t kAlarmEnable = 0x20, kHold = 0x80;         // status B
+constexpr std::uint8_t kAlarmFlag = 0x20, kInterruptFlag = 0x80;  // status C
+constexpr std::uint8_t kAny = 0xc0;  // an alarm field that always matches
+constexpr std::int64_t kDaySeconds = 86400;
 constexpr std::uint64_t kMiB = 1 << 20;
 
 struct Calendar {
@@ -84,12 +92,60 @@ void CmosRtc::read(std::uint64_t offset, std::span<std::byte> out) {
 
 void CmosRtc::write(std::uint64_t offset, std::span<const std::byte> value) {
   if (value.size() != 1) return;
-  Lock lock(mutex_);
   const auto byte = std::to_integer<std::uint8_t>(value[0]);
-  if (offset == 0)
-    index_ = byte & 0x7f;  // the top bit masks NMI
-  else
+  {
+    Lock lock(mutex_);
+    if (offset == 0) {
+      index_ = byte & 0x7f;  // the top bit masks NMI
+      return;
+    }
+    const auto before = alarm_;
     write_register(index_, byte);
+    if (index_ <= kStatusB) find_alarm();
+    if (alarm_ == before) return;
+  }
+  if (events_ != nullptr) events_->raise(MachineEvent::AlarmChanged, 0);
+}
+
+void CmosRtc::connect(InterruptLine& line, MachineEvents& events) {
+  line_ = &line;
+  events_ = &events;
+}
+
+std::optional<std::chrono::seconds> CmosRtc::until_alarm() const {
+  Lock lock(mutex_);
+  if (!alarm_) return std::nullopt;
+  return std::chrono::seconds(std::max<std::int64_t>(*alarm_ - guest_seconds(), 0));
+}
+
+void CmosRtc::check_alarm() {
+  Lock lock(mutex_);
+  if (!alarm_ || guest_seconds() < *alarm_) return;
+  memory_[kStatusC] |= kAlarmFlag | kInterruptFlag;
+  set_line();
+  find_alarm();
+}
+
+void CmosRtc::set_line() const {
+  if (line_ != nullptr) line_->set_level((memory_[kStatusC] & kInterruptFlag) != 0);
+}
+
+bool CmosRtc::alarm_matches(std::int64_t guest_second) const {
+  const Calendar at = calendar_of(guest_second);
+  const auto matches = [this](Register field, std::uint8_t value) REEVE_REQUIRES(mutex_) {
+    return (memory_[field] & kAny) == kAny || memory_[field] == value;
+  };
+  return matches(kSecondsAlarm, encode(at.second)) && matches(kMinutesAlarm, encode(at.minute)) &&
+         matches(kHoursAlarm, hour_register(at.hour));
+}
+
+/// The next second that matches; a day has them all.
+void CmosRtc::find_alarm() {
+  alarm_.reset();
+  if ((memory_[kStatusB] & (kAlarmEnable | kHold)) != kAlarmEnable) return;
+  const std::int64_t now = guest_seconds();
+  for (std::int64_t ahead = 1; ahead <= kDaySeconds && !alarm_; ++ahead)
+    if (alarm_matches(now + ahead)) alarm_ = now + ahead;
 }
 
 std::uint8_t CmosRtc::encode(unsigned value) const {
@@ -107,17 +163,24 @@ std::int64_t CmosRtc::guest_seconds() const {
          offset_seconds_;
 }
 
-std::uint8_t CmosRtc::read_register(std::uint8_t index) const {
-  if (!is_time(index)) return index == kStatusC ? 0 : memory_[index];
+std::uint8_t CmosRtc::hour_register(unsigned hour) const {
+  if ((memory_[kStatusB] & k24Hours) != 0) return encode(hour);
+  const unsigned half = hour % 12 == 0 ? 12 : hour % 12;
+  return static_cast<std::uint8_t>(encode(half) | (hour >= 12 ? kPm : 0));
+}
+
+std::uint8_t CmosRtc::read_register(std::uint8_t index) {
+  if (index == kStatusC) {  // reading it ends the interrupt
+    const std::uint8_t flags = std::exchange(memory_[kStatusC], 0);
+    set_line();
+    return flags;
+  }
+  if (!is_time(index)) return memory_[index];
   const Calendar now = calendar_of(guest_seconds());
   switch (index) {
     case kSeconds: return encode(now.second);
     case kMinutes: return encode(now.minute);
-    case kHours: {
-      if ((memory_[kStatusB] & k24Hours) != 0) return encode(now.hour);
-      const unsigned hour = now.hour % 12 == 0 ? 12 : now.hour % 12;
-      return static_cast<std::uint8_t>(encode(hour) | (now.hour >= 12 ? kPm : 0));
-    }
+    case kHours: return hour_register(now.hour);
     case kWeekday: return encode(now.weekday);
     case kDay: return encode(now.day);
     case kMonth: return encode(now.month);
@@ -171,6 +234,9 @@ Status CmosRtc::load(const v1::RtcState& state) {
   index_ = state.index() & 0x7f;
   std::copy(state.memory().begin(), state.memory().end(), memory_.begin());
   offset_seconds_ = state.offset_seconds();
+  memory_[kStatusC] &= kAlarmFlag | kInterruptFlag;
+  find_alarm();
+  set_line();
   return {};
 }
 

@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::uint64_t kSerialPort = 0x3f8, kRtcPort = 0x70, kKeyboardPort = 0x60,
                         kPciPorts = 0xcf8;
-constexpr std::uint32_t kSerialInterrupt = 4;
+constexpr std::uint32_t kSerialInterrupt = 4, kRtcInterrupt = 8;
 
 Result<std::unique_ptr<boot::ByteSource>> open_image(const std::string& path) {
   auto fd = TRY(open_file(path, O_RDONLY));
@@ -114,8 +114,10 @@ Status Board::make_memory() {
 Status Board::make_chipset() {
   serial_line_ = std::make_unique<Line>(*partition_, kSerialInterrupt);
   acpi_line_ = std::make_unique<Line>(*partition_, AcpiPorts::kInterrupt);
+  rtc_line_ = std::make_unique<Line>(*partition_, kRtcInterrupt);
   serial_ = std::make_unique<Serial16550>(*serial_line_, world_.console);
   rtc_ = std::make_unique<CmosRtc>(world_.clock, memory_->size_bytes());
+  rtc_->connect(*rtc_line_, world_.events);
   keyboard_ = std::make_unique<I8042>(world_.events);
   acpi_ = std::make_unique<AcpiHardware>(*acpi_line_, world_.events, world_.clock);
   TRY(ports_.attach(kSerialPort, Serial16550::kRegisters, *serial_));

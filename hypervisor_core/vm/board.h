@@ -88,7 +88,7 @@ class Board final : public accel::ExitHandler {
   std::unique_ptr<GuestMemory> memory_;
   std::unique_ptr<accel::Partition> partition_;
   Bus ports_, mmio_;
-  std::unique_ptr<Line> serial_line_, acpi_line_;
+  std::unique_ptr<Line> serial_line_, acpi_line_, rtc_line_;
   std::unique_ptr<Serial16550> serial_;
   std::unique_ptr<CmosRtc> rtc_;
   std::unique_ptr<I8042> keyboard_;

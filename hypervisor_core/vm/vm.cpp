@@ -325,7 +325,15 @@ void Vm::serve_events() {
     Occurrence next;
     {
       Lock lock(events_mutex_);
-      while (events_.empty() && !quitting_) events_changed_.wait(lock);
+      while (events_.empty() && !quitting_) {
+        const auto alarm = board_->rtc().until_alarm();
+        if (!alarm) {
+          events_changed_.wait(lock);
+        } else {
+          events_changed_.wait_for(lock, *alarm);
+          board_->rtc().check_alarm();
+        }
+      }
       if (quitting_) return;
       next = std::move(events_.front());
       events_.pop_front();
@@ -360,7 +368,8 @@ void Vm::act_on_event(MachineEvent event, std::uint32_t value) {
   switch (event) {
     case MachineEvent::Panicked:
     case MachineEvent::CrashLoaded: guest_panicked_ = true; return;
-    case MachineEvent::DiskWaiting: return;  // follow_disks() comes after every event
+    case MachineEvent::AlarmChanged: return;  // serve_events() looks before it waits
+    case MachineEvent::DiskWaiting: return;   // follow_disks() comes after every event
     case MachineEvent::PowerOff:
       if (after_power_off_ == AfterPowerOff::Restart) return start_again();
       return end(report_of(v1::ExitReport::KIND_GUEST_POWER_OFF, "the guest powered off"));

@@ -66,6 +66,55 @@ TEST_CASE("the clock keeps what the guest sets it to", "[chipset]") {
   CHECK(other.load(state).error().reason() == "DEVICE_STATE");
 }
 
+TEST_CASE("the clock's alarm interrupts at its time until status C is read", "[chipset]") {
+  using namespace std::chrono_literals;
+  ManualClock clock;
+  FakeLine line;
+  FakeEvents events;
+  CmosRtc rtc(clock, 64 << 20);
+  rtc.connect(line, events);
+  const auto get = [&](std::uint8_t index) {
+    write_number(rtc, 0, index);
+    return read_number(rtc, 1);
+  };
+  const auto set = [&](std::uint8_t index, std::uint64_t value) {
+    write_number(rtc, 0, index);
+    write_number(rtc, 1, value);
+  };
+  CHECK_FALSE(rtc.until_alarm());
+  set(4, 0x12), set(2, 0x30), set(0, 0x50);  // 12:30:50
+  set(5, 0x12), set(3, 0x31), set(1, 0x05);  // alarm at 12:31:05
+  set(11, 0x22);
+  CHECK(rtc.until_alarm() == 15s);
+  clock.wall_time += 14s;
+  rtc.check_alarm();
+  CHECK_FALSE(line.high());
+  clock.wall_time += 1s;
+  rtc.check_alarm();
+  CHECK(line.high());
+  CHECK(rtc.until_alarm() == 24h);
+
+  v1::RtcState state;
+  rtc.save(state);
+  CmosRtc other(clock, 64 << 20);
+  FakeLine elsewhere;
+  other.connect(elsewhere, events);
+  REQUIRE(other.load(state).ok());
+  CHECK(elsewhere.high());
+  CHECK(other.until_alarm() == 24h);
+
+  CHECK(get(12) == 0xa0);
+  CHECK_FALSE(line.high());
+  CHECK(get(12) == 0);
+  set(5, 0xff), set(3, 0xff), set(1, 0xff);  // every second
+  CHECK(rtc.until_alarm() == 1s);
+  set(1, 0x99);  // never
+  CHECK_FALSE(rtc.until_alarm());
+  set(1, 0xff);
+  set(11, 0x02);
+  CHECK_FALSE(rtc.until_alarm());
+}
+
 TEST_CASE("the keyboard controller resets the machine and answers its tests", "[chipset]") {
   FakeEvents events;
   I8042 keyboard(events);

@@ -170,6 +170,21 @@ TEST_CASE("a machine that cannot start again after a reset ends with the cause",
   CHECK(report.message().find("reset failed") != std::string::npos);
 }
 
+TEST_CASE("the clock's alarm goes off while the machine runs", "[vm][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const PayloadKernel kernel{0xb0, 0x01, 0xe6, 0x70, 0xb0, 0xff, 0xe6, 0x71,  // every second
+                             0xb0, 0x03, 0xe6, 0x70, 0xb0, 0xff, 0xe6, 0x71,
+                             0xb0, 0x05, 0xe6, 0x70, 0xb0, 0xff, 0xe6, 0x71,
+                             0xb0, 0x0b, 0xe6, 0x70, 0xb0, 0x22, 0xe6, 0x71,  // alarm on
+                             0xb0, 0x0c, 0xe6, 0x70, 0xe4, 0x71,              // status C
+                             0xa8, 0x80, 0x74, 0xf6,                          // until it interrupts
+                             0xb0, 0x09, 0xe6, 0xf4, 0xeb, 0xfe};
+  auto vm = make(config_for(kernel), *kvm);
+  REQUIRE(vm->start().ok());
+  CHECK(ended(*vm).kind() == v1::ExitReport::KIND_DEBUG_EXIT);
+}
+
 TEST_CASE("an exit report names the instruction that could not be executed", "[vm][kvm]") {
   auto kvm = test::kvm_or_skip();
   if (!kvm) return;
