@@ -62,6 +62,7 @@ CoreDriver::CoreDriver(CoreOptions options, const Clock& clock)
     : options_(std::move(options)),
       clock_(clock),
       records_(options_.records),
+      services_(clock_),
       user_network_(has_passt()) {}
 
 CoreDriver::~CoreDriver() = default;
@@ -92,9 +93,9 @@ DriverFacts CoreDriver::facts() {
   facts.version = options_.version;
   facts.available = options_.usable;
   if (!options_.usable) facts.description = options_.description;
-  facts.capabilities = {"bridge-network", "cloud-init", "console",   "define", "direct-kernel",
-                        "events",         "kvm",        "pause",     "reboot", "reset",
-                        "saved-state",    "shutdown",   "statistics"};
+  facts.capabilities = {"bridge-network", "cloud-init",  "console",  "define",    "direct-kernel",
+                        "events",         "guest-agent", "kvm",      "pause",     "reboot",
+                        "reset",          "saved-state", "shutdown", "statistics"};
   if (user_network_) facts.capabilities.emplace_back("user-network");
   return facts;
 }
@@ -136,7 +137,15 @@ Status CoreDriver::keep(const Guest& guest) {
 }
 
 Result<GuestSeen> CoreDriver::get(std::string_view uid) {
-  return see(TRY(find(uid)));
+  const Guest guest = TRY(find(uid));
+  auto seen = TRY(see(guest));
+  return with_addresses(guest, std::move(seen));
+}
+
+GuestSeen CoreDriver::with_addresses(const Guest& guest, GuestSeen seen) {
+  if (seen.state == GuestState::Running && has_agent(guest))
+    seen.addresses = services_.addresses(seen.uid, *guest.process);
+  return seen;
 }
 
 Result<std::vector<GuestSeen>> CoreDriver::list() {
@@ -154,7 +163,7 @@ Result<std::vector<GuestSeen>> CoreDriver::list() {
       seen = seen_running(found.value().record, {});
       seen.value().state_reason = "its vmm process does not answer";
     }
-    all.push_back(std::move(seen).value());
+    all.push_back(with_addresses(found.value(), std::move(seen).value()));
   }
   return all;
 }
@@ -209,6 +218,7 @@ Status CoreDriver::undefine(std::string_view uid) {
     Lock lock(mutex_);
     guests_.erase(guest.record.uid());
   }
+  services_.forget(guest.record.uid());
   tell(guest.record.uid());
   return {};
 }
@@ -273,7 +283,12 @@ Status CoreDriver::send(std::string_view uid, std::initializer_list<GuestState> 
 }
 
 Status CoreDriver::request_shutdown(std::string_view uid) {
-  if (is_off(TRY(get(uid)))) return {};
+  const Guest guest = TRY(find(uid));
+  const auto seen = TRY(see(guest));
+  if (is_off(seen)) return {};
+  if (seen.state == GuestState::Running && has_agent(guest) &&
+      services_.shut_down(*guest.process, GuestAgent::Shutdown::PowerOff))
+    return {};
   return send(uid, {GuestState::Running},
               [](ControlRequest& request) { request.mutable_press_power_button(); });
 }
@@ -305,8 +320,11 @@ Status CoreDriver::pause(std::string_view uid) {
 }
 
 Status CoreDriver::resume(std::string_view uid) {
-  return send(uid, {GuestState::Running, GuestState::Paused},
-              [](ControlRequest& request) { request.mutable_resume(); });
+  TRY(send(uid, {GuestState::Running, GuestState::Paused},
+           [](ControlRequest& request) { request.mutable_resume(); }));
+  const Guest guest = TRY(find(uid));
+  if (has_agent(guest)) services_.tell_time(*guest.process);
+  return {};
 }
 
 Status CoreDriver::save(std::string_view uid, const std::string& path) {
@@ -343,7 +361,10 @@ Status CoreDriver::restore(std::string_view uid, const std::string& path) {
   if (!is_off(TRY(see(guest)))) return {};
   if (!fs::exists(path))
     return Error{Code::NotFound, "SAVED_STATE_NOT_FOUND", "no saved state '" + path + "'"};
-  return launch(std::move(guest), path);
+  TRY(launch(std::move(guest), path));
+  guest = TRY(find(uid));
+  if (has_agent(guest)) services_.tell_time(*guest.process);
+  return {};
 }
 
 bool CoreDriver::watch(std::function<void(std::string uid)> changed) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "agent/driver/core/guest_services.h"
 #include "agent/driver/core/record.h"
 #include "agent/driver/core/vmm_process.h"
 #include "agent/driver/core/watcher.h"
@@ -66,6 +67,11 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
 
   Result<Found> find(std::string_view uid);
   Result<GuestSeen> see(const Guest& guest) const;
+  GuestSeen with_addresses(const Guest& guest, GuestSeen seen);
+  /// A machine that was started with the agent's channel; its process may have ended.
+  static bool has_agent(const Guest& guest) {
+    return guest.process && guest.record.running().guest_agent();
+  }
   Status keep(const Guest& guest);
   Status launch(Guest guest, const std::string& saved_state);
   Status send(std::string_view uid, std::initializer_list<GuestState> possible,
@@ -76,6 +82,7 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
   const CoreOptions options_;
   const Clock& clock_;
   const RecordStore records_;
+  GuestServices services_;
   const bool user_network_;
   Mutex mutex_;
   std::map<std::string, Guest, std::less<>> guests_ REEVE_GUARDED_BY(mutex_);

@@ -25,7 +25,7 @@ std::string vsock_path(const std::string& machine) {
 }
 
 v1::MachineConfig full_config() {
-  auto config = quick_guest(4);
+  auto config = quick_guest(2);
   config.set_command_line("console=ttyS0 quiet panic=-1 reeve.heartbeat=0 reeve.net=10.9.0.2/24");
   config.set_rng(true);
   config.set_balloon(true);
@@ -42,7 +42,7 @@ v1::MachineConfig full_config() {
 }
 
 void check_board(Machine& machine) {
-  machine.run("test $(nproc) = 4");
+  machine.run("test $(nproc) = 2");
   const auto complaints = machine.run(
       "dmesg | grep -iE 'ACPI.*(warning|error)|firmware bug|virtio.*(fail|error)|unhandled' | "
       "cat");

@@ -38,6 +38,7 @@ users:
     lock_passwd: false
     plain_text_passwd: lab-password
     shell: /bin/bash
+ssh_genkeytypes: [ed25519]
 runcmd:
   - sh -c 'echo REEVE-CLOUD-INIT applied >/dev/console'
 )";
@@ -52,6 +53,10 @@ TEST_CASE("Linux boots on one processor, reboots in its process, survives power 
   hold_in_lab({"one_processor", "hot_reboot", "power_cut", "console_flood"});
 }
 
+TEST_CASE("Linux uses four processors and as many queues of a disk") {
+  hold_in_lab({"four_processors"});
+}
+
 TEST_CASE("a full host disk pauses Linux, which goes on in another process without loss") {
   hold_in_lab({"full_host_disk"});
 }
@@ -62,7 +67,8 @@ TEST_CASE("Linux has user networking through passt and a linked clone that qemu-
 }
 
 TEST_CASE("the agent speaks with qemu-guest-agent, and what it freezes thaws in any case") {
-  hold_in_lab({"guest_agent"}, {"--add", prepared("agent") + "/guest.cpio:/lab/agent.cpio"});
+  hold_in_lab({"guest_agent", "agent_driver"}, {"--add", "/usr/sbin/ip", "--add",
+                                                prepared("agent") + "/guest.cpio:/lab/agent.cpio"});
 }
 
 TEST_CASE("a 32-bit Linux and a memory test run on the core") {

@@ -26,6 +26,16 @@ void one_processor() {
   require(machine.ended().kind() == v1::ExitReport::KIND_GUEST_POWER_OFF, "the guest powers off");
 }
 
+void four_processors() {
+  auto config = quick_guest(4);
+  add_disk(config, "four", 32);
+  Machine machine("four", config);
+  machine.wait_until_up();
+  machine.run("test $(nproc) = 4 && test $(ls /sys/block/vda/mq | wc -l) = 4");
+  machine.run("for i in 1 2 3 4; do probe clock 4 & done; probe disk /dev/vda 5 400 && wait");
+  machine.power_off();
+}
+
 /// A bzImage that the guest starts again from inside.
 void hot_reboot() {
   auto config = quick_guest(2);

@@ -4,14 +4,16 @@
 
 namespace reeve::lab {
 
-void full_machine();  ///< every device on four vCPUs, pauses, a move to another process
+void full_machine();  ///< every device on two vCPUs, pauses, a move to another process
 void one_processor();
+void four_processors();
 void hot_reboot();
 void power_cut();
 void console_flood();
 void user_network();
 void overlay_disk();
 void guest_agent();
+void agent_driver();
 void full_host_disk();
 void linux_32_bit();
 void memory_test();
