@@ -108,6 +108,11 @@ Status GuestAgent::set_time(WallTime now) {
   return parse_done(answer);
 }
 
+Result<WallTime> GuestAgent::time() {
+  const auto answer = TRY(call("guest-get-time"));
+  return from_micros(TRY(parse_number(answer)) / 1000);
+}
+
 Result<std::vector<GuestNicFacts>> GuestAgent::nics() {
   const auto answer = TRY(call("guest-network-get-interfaces"));
   return parse_nics(answer);

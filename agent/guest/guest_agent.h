@@ -63,6 +63,7 @@ class GuestAgent {
   /// Success means that the guest was asked. It does not answer when it obeys at once.
   Status shutdown(Shutdown how);
   Status set_time(WallTime now);
+  Result<WallTime> time();
   Result<std::vector<GuestNicFacts>> nics();
   /// What the agent does not know stays empty.
   Result<GuestFacts> facts();

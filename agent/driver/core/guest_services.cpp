@@ -8,6 +8,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kAnswer = 2s;
+constexpr auto kAwake =
+    10s;  ///< for a guest that has just come back, its memory perhaps still unread
 constexpr auto kTurn = 2s;         ///< between two guests that are asked for addresses
 constexpr auto kFresh = 20s;       ///< how long an answer is good for
 constexpr auto kSilence = 60s;     ///< how long a silent guest is left alone
@@ -44,7 +46,7 @@ bool GuestServices::shut_down(const VmmProcess& process, GuestAgent::Shutdown ho
 void GuestServices::tell_time(const VmmProcess& process) const {
   Wire wire(process);
   GuestAgent agent(wire, clock_);
-  agent.set_timeout(kAnswer);
+  agent.set_timeout(kAwake);
   (void)agent.set_time(clock_.wall());
 }
 

@@ -148,6 +148,9 @@ TEST_CASE("the time is told in nanoseconds", "[guest-agent]") {
   World w;
   CHECK(w.client.set_time(from_micros(1'700'000'000'000'000)).ok());
   CHECK(w.agent.was_asked(R"("time":1700000000000000000)"));
+  w.agent.lines = {R"({"return":1700000000000000000,"id":3})"};
+  w.agent.deaf = true;
+  CHECK(to_micros(w.client.time().value()) == 1'700'000'000'000'000);
 }
 
 TEST_CASE("file systems are thawed after the work, and the wire would have done it",

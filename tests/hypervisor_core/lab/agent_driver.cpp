@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "agent/driver/core/driver.h"
-#include "agent/guest/answer.h"
+#include "tests/hypervisor_core/lab/agent_wire.h"
 #include "tests/hypervisor_core/lab/machine.h"
 #include "tests/hypervisor_core/lab/scenarios.h"
 
@@ -39,17 +39,11 @@ void check(const Status& outcome, const std::string& what) {
 
 /// How far the guest's clock is from ours.
 std::chrono::seconds guest_clock_error() {
-  auto client = take(core::control::ControlClient::connect(std::string(kFolder) + "/vmm/" +
-                                                           core::control::kControlSocket),
-                     "its process");
-  core::v1::ControlRequest request;
-  request.mutable_guest_agent_call()->set_json(R"({"execute":"guest-get-time"})");
-  request.mutable_guest_agent_call()->set_timeout_ms(20'000);
-  const auto reply = take(client.call(std::move(request), 30s), "the guest's time");
-  const std::chrono::nanoseconds told(
-      take(agent::parse_number(reply.guest_agent_answer()), "the guest's time"));
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::seconds>(now - told);
+  auto wire = wire_to(std::string(kFolder) + "/vmm");
+  agent::GuestAgent guest(wire);
+  guest.set_timeout(20s);
+  const auto told = take(guest.time(), "the guest's time");
+  return std::chrono::duration_cast<std::chrono::seconds>(RealClock::instance().wall() - told);
 }
 
 }  // namespace

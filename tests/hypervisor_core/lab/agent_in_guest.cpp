@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "agent/guest/guest_agent.h"
+#include "tests/hypervisor_core/lab/agent_wire.h"
 #include "tests/hypervisor_core/lab/host_side.h"
 #include "tests/hypervisor_core/lab/machine.h"
 #include "tests/hypervisor_core/lab/scenarios.h"
@@ -15,28 +16,6 @@ namespace {
 
 using namespace core;
 using namespace std::chrono_literals;
-
-class Wire final : public agent::GuestAgentWire {
- public:
-  explicit Wire(control::ControlClient client) : client_(std::move(client)) {}
-  Result<std::string> exchange(const agent::GuestAgentLine& line) override {
-    v1::ControlRequest request;
-    auto& call = *request.mutable_guest_agent_call();
-    call.set_json(line.text);
-    call.set_timeout_ms(static_cast<std::uint32_t>(line.timeout.count()));
-    call.set_thaw_after_ms(static_cast<std::uint32_t>(line.thaw_after.count()));
-    auto reply = TRY(client_.call(std::move(request), line.timeout + 10s));
-    return reply.guest_agent_answer();
-  }
-
- private:
-  control::ControlClient client_;
-};
-
-Wire wire_to(const Machine& machine) {
-  return Wire(take(control::ControlClient::connect(machine.folder() / control::kControlSocket),
-                   "a connection for the agent"));
-}
 
 void check(const Status& outcome, const std::string& what) {
   require(outcome.ok(), outcome.ok() ? what : what + ": " + outcome.error().message());
@@ -94,7 +73,7 @@ void check_freeze(agent::GuestAgent& guest, Machine& machine) {
   });
   require(!late.ok() && late.error().reason() == "FREEZE_EXPIRED", "and that is told");
   {
-    auto lost = wire_to(machine);
+    auto lost = wire_to(machine.folder());
     take(
         lost.exchange(
             {.text = R"({"execute":"guest-fsfreeze-freeze"})", .timeout = 10s, .thaw_after = 600s}),
@@ -123,7 +102,7 @@ void guest_agent() {
   nic.set_tap_name("tap1");
   Machine machine("agent", config);
   machine.wait_until_up();
-  auto wire = wire_to(machine);
+  auto wire = wire_to(machine.folder());
   agent::GuestAgent guest(wire);
   guest.set_timeout(20s);
   check_facts(guest, machine);
