@@ -47,7 +47,7 @@ void GuestServices::tell_time(const VmmProcess& process) const {
   Wire wire(process);
   GuestAgent agent(wire, clock_);
   agent.set_timeout(kAwake);
-  (void)agent.set_time(clock_.wall());
+  if (agent.ping().ok()) (void)agent.set_time(clock_.wall());  // the time as late as can be
 }
 
 std::vector<std::string> GuestServices::addresses(const std::string& uid,
