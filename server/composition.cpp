@@ -186,9 +186,10 @@ Status RealComposition::open_core() {
 v1::ServerInfo RealComposition::server_info() const {
   v1::ServerInfo info;
   // Sorted; listed in docs/guide/api.md. A client asks here, never by version.
-  for (const char* capability : {"console.take-over", "events.audit", "events.watch-progress",
-                                 "hosts.enroll-token", "images.upload", "jobs.resolve",
-                                 "vms.cloud-init", "vms.direct-kernel", "vms.pause", "vms.plan"})
+  for (const char* capability :
+       {"console.take-over", "events.audit", "events.watch-progress", "hosts.enroll-token",
+        "images.upload", "jobs.resolve", "vms.cloud-init", "vms.direct-kernel", "vms.pause",
+        "vms.plan", "vms.save"})
     info.add_capabilities(capability);
   info.set_version(kVersion);
   info.set_uid(beginning_.server_uid);

@@ -88,6 +88,7 @@ struct GuestSeen {
   std::optional<WallTime> start_time{};
   std::vector<std::string> addresses{};
   std::vector<std::string> pending_restart{};  ///< "spec.cpus", ...
+  bool saved = false;  ///< off, and a saved state waits; told by the agent's store, not by drivers
   std::uint64_t reboots =
       0;  ///< rises when the guest restarts from inside, where the driver can tell
 };

@@ -57,7 +57,7 @@ v1::GuestSeen to_proto(const GuestSeen& seen, const std::string& hypervisor) {
   out.set_uid(seen.uid);
   out.set_display_name(seen.display_name);
   out.set_hypervisor(hypervisor);
-  out.set_state(to_proto(seen.state));
+  out.set_state(seen.saved ? reeve::v1::VirtualMachine::STATE_SAVED : to_proto(seen.state));
   out.set_state_reason(seen.state_reason);
   out.set_managed(seen.managed);
   out.set_cpus(seen.cpus);

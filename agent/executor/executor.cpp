@@ -128,6 +128,7 @@ void Executor::keep(const std::shared_ptr<Run>& run, v1::StepResult result) {
     const GuestRef guest = guest_of(run->action);
     if (const auto driver = world->driver(guest.hypervisor); !guest.uid.empty() && driver.ok()) {
       auto seen = driver.value()->get(guest.uid);
+      if (seen.ok()) note_saved_state(seen.value(), *world->store);
       gate->post([this, guest, seen = std::move(seen)] { reports_.looked_at(guest, seen); });
     }
     auto number = outbox->put(result);

@@ -31,10 +31,16 @@ Error stopped_waiting(const char* asked) {
 
 }  // namespace
 
+Result<Advance> StopStep::stopped(StepContext& context, const char* how) {
+  auto dropped = context.world.store->remove_saved_state(action_.uid());
+  if (!dropped.ok() && dropped.error().code() != Code::NotFound) return std::move(dropped).error();
+  return done({{"how", how}});
+}
+
 Result<Advance> StopStep::cut(Driver& driver, StepContext& context, const char* how) {
   context.progress("cutting power", 0, 0);
   TRY(driver.power_off(action_.uid()));
-  return done({{"how", how}});
+  return stopped(context, how);
 }
 
 Result<Advance> StopStep::advance(StepContext& context) {
@@ -43,7 +49,7 @@ Result<Advance> StopStep::advance(StepContext& context) {
   if (!found.ok() && found.error().reason() == "GUEST_NOT_FOUND") return done({{"how", "absent"}});
   const GuestSeen seen = TRY(std::move(found));
   if (seen.state == GuestState::Stopped)
-    return done({{"how", asked_ ? "shutdown" : "already-off"}});
+    return stopped(context, asked_ ? "shutdown" : "already-off");
   if (action_.grace_ms() == 0 || seen.state != GuestState::Running)
     return cut(driver, context, "power-off");
   if (!asked_) {

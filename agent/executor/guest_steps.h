@@ -13,13 +13,14 @@ inline constexpr std::chrono::milliseconds kGuestPoll{250};
 
 /// Asks the guest to shut down, looks until it is off, and cuts its power when the grace is over.
 /// Where it cannot be asked the power is cut at once. A guest that is not there is off. A paused
-/// guest cannot hear: its power is cut at once too.
+/// guest cannot hear: its power is cut at once too. A saved state is dropped.
 class StopStep final : public Step {
  public:
   explicit StopStep(v1::StopGuest action) : action_(std::move(action)) {}
   Result<Advance> advance(StepContext& context) override;
 
  private:
+  Result<Advance> stopped(StepContext& context, const char* how);
   Result<Advance> cut(Driver& driver, StepContext& context, const char* how);
 
   v1::StopGuest action_;

@@ -107,6 +107,14 @@ v1::StepSeen look_for_restored(const v1::RestoreGuest& action, const StepWorld& 
 
 }  // namespace
 
+void note_saved_state(GuestSeen& seen, Store& store) {
+  if (!seen.managed || !store.saved_state(seen.uid).ok()) return;
+  if (seen.state == GuestState::Stopped)
+    seen.saved = true;
+  else if (seen.state != GuestState::Crashed)
+    (void)store.remove_saved_state(seen.uid);  // tried again whenever it is seen
+}
+
 v1::StepSeen look(const v1::Action& action, const StepWorld& world) {
   Store& store = *world.store;
   switch (action.kind_case()) {
@@ -123,10 +131,11 @@ v1::StepSeen look(const v1::Action& action, const StepWorld& world) {
     case v1::Action::kStartGuest:
       return look_for_state(action.start_guest(), world, {GuestState::Running, GuestState::Paused});
     case v1::Action::kStopGuest:
-      // A guest that is not there is off.
+      // A guest that is not there is off; one that is saved has not been stopped.
       return look_at(action.stop_guest().uid(), action.stop_guest().hypervisor(), world,
-                     [](const GuestSeen* seen) {
-                       return done_if(!seen || seen->state == GuestState::Stopped);
+                     [&](const GuestSeen* seen) {
+                       return done_if(!seen || (seen->state == GuestState::Stopped &&
+                                                !store.saved_state(seen->uid).ok()));
                      });
     case v1::Action::kRebootGuest:
       return unknowable({Code::Unknown, "REBOOT_UNKNOWABLE",

@@ -100,11 +100,11 @@ Result<Facts> save(const v1::SaveGuest& action, StepContext& context) {
   SavedState& ability = *TRY(saving(driver));
   Store& store = *context.world.store;
   const GuestSeen seen = TRY(driver.get(action.uid()));
-  if (seen.state == GuestState::Stopped) {
-    TRY(store.saved_state(action.uid()));
-    return Facts{};
-  }
-  const std::string path = TRY(store.new_saved_state(action.uid()));
+  if (seen.state == GuestState::Stopped && store.saved_state(action.uid()).ok()) return Facts{};
+  // Off already: an agent before us was interrupted, and the driver says whether its file is whole.
+  const std::string path =
+      TRY(seen.state == GuestState::Stopped ? store.begun_saved_state(action.uid())
+                                            : store.new_saved_state(action.uid()));
   TRY(ability.save(action.uid(), path));
   TRY(store.keep_saved_state(action.uid()));
   return Facts{};
@@ -115,7 +115,7 @@ Result<Facts> restore(const v1::RestoreGuest& action, StepContext& context) {
   SavedState& ability = *TRY(saving(driver));
   Store& store = *context.world.store;
   const GuestSeen seen = TRY(driver.get(action.uid()));
-  if (seen.state == GuestState::Stopped) {
+  if (seen.state == GuestState::Stopped || seen.state == GuestState::Crashed) {
     const std::string path = TRY(store.saved_state(action.uid()));
     TRY(ability.restore(action.uid(), path));
   }

@@ -106,8 +106,8 @@ void Observer::read(const std::string& id) {
   reading.listed = source.all_dirty;
   std::set<std::string> wanted = std::exchange(source.dirty, {});
   source.all_dirty = false;
-  workers_.run([this, gate = gate_, id, driver = source.driver, reading = std::move(reading),
-                wanted = std::move(wanted)]() mutable {
+  workers_.run([this, gate = gate_, id, driver = source.driver, world = world_,
+                reading = std::move(reading), wanted = std::move(wanted)]() mutable {
     reading.facts = driver->facts();
     if (reading.listed) {
       auto all = driver->list();
@@ -129,6 +129,7 @@ void Observer::read(const std::string& id) {
         }
       }
     }
+    for (auto& seen : reading.guests) note_saved_state(seen, *world->store);
     gate->post([this, id, reading = std::move(reading)] { took(id, reading); });
   });
 }

@@ -444,6 +444,13 @@ Result<std::string> DirStore::new_saved_state(std::string_view uid) {
   return data_ + "/guests/" + std::string(uid) + "/state.part";
 }
 
+Result<std::string> DirStore::begun_saved_state(std::string_view uid) {
+  const Folder folder = TRY(guest_folder(uid));
+  if (!folder.has("state.part"))
+    return Error{Code::NotFound, "NO_SAVED_STATE", "no save of the machine was begun"};
+  return data_ + "/guests/" + std::string(uid) + "/state.part";
+}
+
 Status DirStore::keep_saved_state(std::string_view uid) {
   const Folder folder = TRY(guest_folder(uid));
   {

@@ -51,6 +51,7 @@ class DirStore final : public Store {
   Status update_spec(const v1::GuestSpec& spec) override;
   Result<GuestDefinition> definition_of(const v1::GuestSpec& spec) override;
   Result<std::string> new_saved_state(std::string_view uid) override;
+  Result<std::string> begun_saved_state(std::string_view uid) override;
   Status keep_saved_state(std::string_view uid) override;
   Result<std::string> saved_state(std::string_view uid) override;
   Status remove_saved_state(std::string_view uid) override;

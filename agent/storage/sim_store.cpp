@@ -172,6 +172,13 @@ Result<std::string> SimStore::new_saved_state(std::string_view uid) {
   return folder_of(uid) + "/state";
 }
 
+Result<std::string> SimStore::begun_saved_state(std::string_view uid) {
+  auto* guest = TRY(find(uid));
+  if (!guest->state_begun)
+    return Error{Code::NotFound, "NO_SAVED_STATE", "no save of the machine was begun"};
+  return folder_of(uid) + "/state";
+}
+
 Status SimStore::keep_saved_state(std::string_view uid) {
   auto* guest = TRY(find(uid));
   guest->state_kept = guest->state_begun;

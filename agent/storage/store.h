@@ -98,6 +98,8 @@ class Store {
   virtual Result<std::string> new_saved_state(std::string_view uid) = 0;
   /// The state written there is complete: keep it durably.
   virtual Status keep_saved_state(std::string_view uid) = 0;
+  /// Path of what a driver wrote and nobody has kept yet. NotFound/NO_SAVED_STATE.
+  virtual Result<std::string> begun_saved_state(std::string_view uid) = 0;
   /// Path of the complete saved state. NotFound/NO_SAVED_STATE.
   virtual Result<std::string> saved_state(std::string_view uid) = 0;
   /// Fine when absent.

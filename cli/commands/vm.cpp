@@ -277,6 +277,10 @@ void add_vm(CLI::App& app, Session& session) {
   add_power_verb<v1::PauseVmRequest>(vm, "pause", "Stop executing, keeping memory", session,
                                      &Stub::PauseVm);
   add_power_verb<v1::ResumeVmRequest>(vm, "resume", "Go on after pause", session, &Stub::ResumeVm);
+  add_power_verb<v1::SaveVmRequest>(vm, "save", "Write memory to a file on the host and power off",
+                                    session, &Stub::SaveVm);
+  add_power_verb<v1::RestoreVmRequest>(vm, "restore", "Go on where the machine was saved", session,
+                                       &Stub::RestoreVm);
   add_update(vm, session);
   add_delete(vm, session);
   add_console(vm, session);

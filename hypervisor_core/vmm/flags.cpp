@@ -72,6 +72,11 @@ const std::map<std::string_view, Setter>& setters() {
          f.jail_gid = TRY(number<std::uint32_t>(v));
          return {};
        }},
+      {"--cgroup",
+       [](Flags& f, std::string_view v) -> Status {
+         f.cgroups.emplace_back(v);
+         return {};
+       }},
       {"--kernel",
        [](Flags& f, std::string_view v) -> Status {
          f.machine.set_kernel_path(std::string(v));
@@ -130,7 +135,7 @@ const std::map<std::string_view, Setter>& setters() {
 }  // namespace
 
 const char* const kUsage =
-    "usage: reeve-vmm --run-dir DIR [JAIL]\n"
+    "usage: reeve-vmm --run-dir DIR [JAIL] [--cgroup DIR]...\n"
     "       reeve-vmm --kernel FILE [--initrd FILE] [--append TEXT] [--memory MIB] [--vcpus N]\n"
     "                 [--disk FILE[,raw|qcow2][,ro]]... [--tap NAME]... [--passt SOCKET]...\n"
     "                 [--rng] [--balloon] [--guest-agent] [--vsock CID] [--vsock-path PREFIX]\n"

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "reeve/core/v1/machine.pb.h"
@@ -17,6 +18,8 @@ struct Flags {
   /// What a process of root becomes before guest code runs; 0: a user made from the machine's UUID.
   std::uint32_t jail_uid = 0, jail_gid = 0;
   bool jailed = true;
+  /// Folders of control groups that the process joins before anything else.
+  std::vector<std::string> cgroups{};
   bool help = false;
 };
 

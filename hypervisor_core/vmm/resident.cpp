@@ -55,6 +55,14 @@ Result<v1::MachineConfig> read_config(const fs::path& run_dir) {
   return config;
 }
 
+/// "0" is the writer.
+Status join(const std::string& group) {
+  const Fd file = TRY(open_file(group + "/cgroup.procs", O_WRONLY));
+  auto joined = write_all(file.get(), std::as_bytes(std::span("0", 1)));
+  if (!joined.ok()) return std::move(joined).error().during("joining control group " + group);
+  return {};
+}
+
 /// What the agent hands down on purpose.
 std::vector<int> sockets_of(const v1::MachineConfig& config) {
   std::vector<int> sockets;
@@ -109,6 +117,7 @@ void report_crash(int folder, int status) {
 }  // namespace
 
 Status run_resident(const Residence& residence) {
+  for (const auto& group : residence.cgroups) TRY(join(group));
   const fs::path run_dir(residence.run_dir);
   auto config = TRY(read_config(run_dir));
   sandbox::close_inherited(sockets_of(config));

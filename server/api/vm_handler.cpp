@@ -85,6 +85,23 @@ grpc::ServerUnaryReactor* VmHandler::ResumeVm(grpc::CallbackServerContext* conte
                                          });
 }
 
+grpc::ServerUnaryReactor* VmHandler::SaveVm(grpc::CallbackServerContext* context,
+                                            const v1::SaveVmRequest* request, v1::Job* response) {
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Job> reply) {
+                                           vms_.save(caller, *request, std::move(reply));
+                                         });
+}
+
+grpc::ServerUnaryReactor* VmHandler::RestoreVm(grpc::CallbackServerContext* context,
+                                               const v1::RestoreVmRequest* request,
+                                               v1::Job* response) {
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::Job> reply) {
+                                           vms_.restore(caller, *request, std::move(reply));
+                                         });
+}
+
 ConsoleReactor* VmHandler::AttachConsole(grpc::CallbackServerContext* context) {
   return door_.enter_stream<ConsoleReactor, v1::AttachConsoleRequest>(
       context, [&](std::unique_ptr<Admission> admission) {

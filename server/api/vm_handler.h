@@ -40,6 +40,11 @@ class VmHandler final : public v1::VmService::CallbackService {
   grpc::ServerUnaryReactor* ResumeVm(grpc::CallbackServerContext* context,
                                      const v1::ResumeVmRequest* request,
                                      v1::Job* response) override;
+  grpc::ServerUnaryReactor* SaveVm(grpc::CallbackServerContext* context,
+                                   const v1::SaveVmRequest* request, v1::Job* response) override;
+  grpc::ServerUnaryReactor* RestoreVm(grpc::CallbackServerContext* context,
+                                      const v1::RestoreVmRequest* request,
+                                      v1::Job* response) override;
   ConsoleReactor* AttachConsole(grpc::CallbackServerContext* context) override;
 
  private:

@@ -35,14 +35,22 @@ int preference(v1::HypervisorKind kind) {
   }
 }
 
-const KnownHypervisor* choose_hypervisor(const KnownHost& host, const std::string& id) {
-  if (!id.empty()) {
-    const auto* named = host.hypervisor(id);
+/// What only the own core may lack.
+bool suits(const v1::Hypervisor& hypervisor, const PlacementRequest& request) {
+  if (hypervisor.kind() != v1::HYPERVISOR_KIND_CORE) return true;
+  const auto& can = hypervisor.capabilities();
+  return request.has_kernel &&
+         (!request.user_network || std::ranges::find(can, "user-network") != can.end());
+}
+
+const KnownHypervisor* choose_hypervisor(const KnownHost& host, const PlacementRequest& request) {
+  if (!request.hypervisor_id.empty()) {
+    const auto* named = host.hypervisor(request.hypervisor_id);
     return named != nullptr && named->shown.available() ? named : nullptr;
   }
   const KnownHypervisor* best = nullptr;
   for (const auto& hypervisor : host.hypervisors) {
-    if (!hypervisor.shown.available()) continue;
+    if (!hypervisor.shown.available() || !suits(hypervisor.shown, request)) continue;
     if (best == nullptr || preference(hypervisor.shown.kind()) < preference(best->shown.kind()))
       best = &hypervisor;
   }
@@ -69,7 +77,7 @@ std::string lack_of(const Candidate& candidate, const PlacementRequest& request)
     return "does not have image '" + request.image_display_name + "'";
   if (candidate.hypervisor == nullptr)
     return request.hypervisor_id.empty()
-               ? "has no hypervisor that is available"
+               ? "has no available hypervisor that can run it"
                : "has no available hypervisor '" + request.hypervisor_id + "'";
   if (const auto bridge = missing_bridge(host, request.bridges); !bridge.empty())
     return "has no bridge '" + bridge + "'";
@@ -146,7 +154,7 @@ Result<Placed> place(Inventory& inventory, const PlacementRequest& request) {
   candidates.reserve(hosts.size());
   for (const auto& host : hosts) {
     auto& candidate = candidates.emplace_back(Candidate{.host = host});
-    candidate.hypervisor = choose_hypervisor(*host, request.hypervisor_id);
+    candidate.hypervisor = choose_hypervisor(*host, request);
     candidate.free_mib = host->status.memory_mib() - used[host->row.uid];
     candidate.lacks = lack_of(candidate, request);
     if (!candidate.lacks.empty()) continue;

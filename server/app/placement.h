@@ -19,6 +19,8 @@ struct PlacementRequest {
   std::vector<std::string> bridges{};
   std::string image_host_uid{};  ///< where its images are; empty when it has none
   std::string image_display_name{};
+  bool has_kernel = false;    ///< is given a kernel; without one it needs firmware
+  bool user_network = false;  ///< has a card on the user network
 };
 
 struct Placed {
@@ -27,6 +29,8 @@ struct Placed {
   v1::Placement shown{};
 };
 
+/// A hypervisor that was not named is the own core where it is available and can run the machine
+/// (it has no firmware yet, and a user network only with passt), else one through libvirt.
 /// The connected host that has the images, the hypervisor and the most free memory: its memory
 /// minus what all its machines are made with. NotFound/HOST_NOT_FOUND or HYPERVISOR_NOT_FOUND for
 /// what was named, Unavailable/HOST_UNREACHABLE when the named host is not connected,

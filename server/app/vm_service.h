@@ -34,6 +34,10 @@ class VmService {
                      Reply<v1::Job> reply) = 0;
   virtual void resume(const Caller& caller, const v1::ResumeVmRequest& request,
                       Reply<v1::Job> reply) = 0;
+  virtual void save(const Caller& caller, const v1::SaveVmRequest& request,
+                    Reply<v1::Job> reply) = 0;
+  virtual void restore(const Caller& caller, const v1::RestoreVmRequest& request,
+                       Reply<v1::Job> reply) = 0;
 
   /// Where the console of a machine is: for AttachConsole, which relays through the link.
   struct ConsolePlace {

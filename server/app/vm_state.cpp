@@ -28,12 +28,24 @@ Error not_stopped(const VmFacts& facts, std::string remedy) {
                std::move(remedy));
 }
 
+Error is_saved(const VmFacts& facts, std::string remedy) {
+  return about(facts,
+               Error(Code::FailedPrecondition, "VM_SAVED",
+                     "machine '" + facts.display_name + "' is saved: its memory is in a file"),
+               std::move(remedy));
+}
+
 std::optional<Error> state_refusal(VmVerb verb, const VmFacts& facts, Force force) {
   const bool unknown = facts.state == v1::VirtualMachine::STATE_UNKNOWN;
   switch (verdict_of(verb, facts.state)) {
     case Verdict::Yes: return {};
     case Verdict::Force:
       if (force == Force::Yes) return {};
+      if (facts.state == v1::VirtualMachine::STATE_SAVED)
+        return is_saved(
+            facts,
+            "restore it first, or drop its saved memory: stop it with a grace of 0, delete "
+            "it with force");
       return not_stopped(facts, "stop it first, or repeat the call with force to power it off");
     case Verdict::NotStopped:
       return not_stopped(
@@ -45,6 +57,11 @@ std::optional<Error> state_refusal(VmVerb verb, const VmFacts& facts, Force forc
     case Verdict::NotPaused:
       return about(facts, Error(Code::FailedPrecondition, "VM_NOT_PAUSED", said(facts, "paused")),
                    "pause it first");
+    case Verdict::NotSaved:
+      return about(facts, Error(Code::FailedPrecondition, "VM_NOT_SAVED", said(facts, "saved")),
+                   "save it first");
+    case Verdict::Saved:
+      return is_saved(facts, "restore it, or drop its saved memory: stop it with a grace of 0");
     case Verdict::NotDefined:
       return about(
           facts,
@@ -77,7 +94,7 @@ std::optional<Error> place_refusal(const VerbRow& row, const VmFacts& facts) {
 }  // namespace
 
 Verdict verdict_of(VmVerb verb, v1::VirtualMachine::State state) {
-  if (state < v1::VirtualMachine::STATE_CREATING || state > v1::VirtualMachine::STATE_UNKNOWN)
+  if (state < v1::VirtualMachine::STATE_CREATING || state > v1::VirtualMachine::STATE_SAVED)
     state = v1::VirtualMachine::STATE_UNKNOWN;
   return row_of(verb).states[static_cast<std::size_t>(state) - 1];
 }

@@ -6,7 +6,8 @@
 //                              │  │ └──────────────────────────┘  └──► PAUSED
 //                              │  └────────────── StopVm ───────────────┘  PauseVm
 //                     DeleteVm │            CRASHED (seen; StartVm or StopVm leaves it)
-//                              ▼
+//                              │            SAVED (SaveVm from RUNNING or PAUSED; RestoreVm to
+//                              RUNNING, │            StopVm without grace to STOPPED) ▼
 //                            (none)         MISSING, UNKNOWN (seen; only DeleteVm)
 //
 // What each state guarantees:
@@ -19,6 +20,7 @@
 //   CRASHED   yes                  perhaps                yes          yes
 //   MISSING   no                   no                     perhaps      yes
 //   UNKNOWN   perhaps              perhaps                perhaps      yes
+//   SAVED     yes                  no                     yes          yes
 //
 // The table below is data. The planner refuses with it, allowed_actions shows it, and nobody
 // compares states elsewhere.
@@ -38,21 +40,33 @@
 
 namespace reeve::server {
 
-enum class VmVerb { Start, Stop, Reboot, Pause, Resume, Update, Delete, AttachConsole };
-inline constexpr std::array kVmVerbs{VmVerb::Start,  VmVerb::Stop,         VmVerb::Reboot,
-                                     VmVerb::Pause,  VmVerb::Resume,       VmVerb::Update,
-                                     VmVerb::Delete, VmVerb::AttachConsole};
+enum class VmVerb {
+  Start,
+  Stop,
+  Reboot,
+  Pause,
+  Resume,
+  Save,
+  Restore,
+  Update,
+  Delete,
+  AttachConsole
+};
+inline constexpr std::array kVmVerbs{
+    VmVerb::Start, VmVerb::Stop,    VmVerb::Reboot, VmVerb::Pause,  VmVerb::Resume,
+    VmVerb::Save,  VmVerb::Restore, VmVerb::Update, VmVerb::Delete, VmVerb::AttachConsole};
 
 /// How a verb is in one state: possible, possible with force only, or refused for a cause.
-enum class Verdict { Yes, Force, NotStopped, NotRunning, NotPaused, NotDefined };
+enum class Verdict { Yes, Force, NotStopped, NotRunning, NotPaused, NotDefined, NotSaved, Saved };
 
 struct VerbRow {
   VmVerb verb;
   std::string_view method;  ///< "StartVm"
   v1::Permission permission;
-  std::string_view capability;    ///< of the hypervisor; empty when every one can
-  bool discovered;                ///< also for machines that Reeve did not make
-  std::array<Verdict, 7> states;  ///< CREATING, STOPPED, RUNNING, PAUSED, CRASHED, MISSING, UNKNOWN
+  std::string_view capability;  ///< of the hypervisor; empty when every one can
+  bool discovered;              ///< also for machines that Reeve did not make
+  /// CREATING, STOPPED, RUNNING, PAUSED, CRASHED, MISSING, UNKNOWN, SAVED
+  std::array<Verdict, 8> states;
 };
 
 // clang-format off
@@ -61,16 +75,18 @@ inline constexpr auto kVmVerbTable = [] {
   using P = v1::Permission;
   constexpr auto kOperate = P::PERMISSION_OPERATE;
   constexpr auto kEdit = P::PERMISSION_EDIT_VMS;
-  return std::array<VerbRow, 8>{{
-    // verb                   method           permission capability  discov.  CREATING    STOPPED     RUNNING     PAUSED      CRASHED     MISSING     UNKNOWN
-    {VmVerb::Start,          "StartVm",        kOperate,  "",         true,  {NotDefined, Yes,        NotStopped, NotStopped, Yes,        NotDefined, NotStopped}},
-    {VmVerb::Stop,           "StopVm",         kOperate,  "",         true,  {NotRunning, NotRunning, Yes,        Yes,        Yes,        NotRunning, NotRunning}},
-    {VmVerb::Reboot,         "RebootVm",       kOperate,  "",         true,  {NotRunning, NotRunning, Yes,        NotRunning, NotRunning, NotRunning, NotRunning}},
-    {VmVerb::Pause,          "PauseVm",        kOperate,  "pause",    true,  {NotRunning, NotRunning, Yes,        NotRunning, NotRunning, NotRunning, NotRunning}},
-    {VmVerb::Resume,         "ResumeVm",       kOperate,  "pause",    true,  {NotPaused,  NotPaused,  NotPaused,  Yes,        NotPaused,  NotPaused,  NotPaused}},
-    {VmVerb::Update,         "UpdateVm",       kEdit,     "",         false, {NotDefined, Yes,        Yes,        Yes,        Yes,        NotDefined, NotDefined}},
-    {VmVerb::Delete,         "DeleteVm",       kEdit,     "",         false, {Yes,        Yes,        Force,      Force,      Force,      Yes,        Force}},
-    {VmVerb::AttachConsole,  "AttachConsole",  kOperate,  "console",  true,  {NotDefined, Yes,        Yes,        Yes,        Yes,        NotDefined, Yes}},
+  return std::array<VerbRow, 10>{{
+    // verb                   method           permission capability  discov.  CREATING    STOPPED     RUNNING     PAUSED      CRASHED     MISSING     UNKNOWN     SAVED
+    {VmVerb::Start,          "StartVm",        kOperate,  "",         true,  {NotDefined, Yes,        NotStopped, NotStopped, Yes,        NotDefined, NotStopped, Saved}},
+    {VmVerb::Stop,           "StopVm",         kOperate,  "",         true,  {NotRunning, NotRunning, Yes,        Yes,        Yes,        NotRunning, NotRunning, Force}},
+    {VmVerb::Reboot,         "RebootVm",       kOperate,  "",         true,  {NotRunning, NotRunning, Yes,        NotRunning, NotRunning, NotRunning, NotRunning, NotRunning}},
+    {VmVerb::Pause,          "PauseVm",        kOperate,  "pause",    true,  {NotRunning, NotRunning, Yes,        NotRunning, NotRunning, NotRunning, NotRunning, NotRunning}},
+    {VmVerb::Resume,         "ResumeVm",       kOperate,  "pause",    true,  {NotPaused,  NotPaused,  NotPaused,  Yes,        NotPaused,  NotPaused,  NotPaused,  NotPaused}},
+    {VmVerb::Save,           "SaveVm",         kOperate,  "saved-state", false, {NotRunning, NotRunning, Yes,     Yes,        NotRunning, NotRunning, NotRunning, NotRunning}},
+    {VmVerb::Restore,        "RestoreVm",      kOperate,  "saved-state", false, {NotSaved,   NotSaved,   NotSaved, NotSaved,  NotSaved,   NotSaved,   NotSaved,   Yes}},
+    {VmVerb::Update,         "UpdateVm",       kEdit,     "",         false, {NotDefined, Yes,        Yes,        Yes,        Yes,        NotDefined, NotDefined, Saved}},
+    {VmVerb::Delete,         "DeleteVm",       kEdit,     "",         false, {Yes,        Yes,        Force,      Force,      Force,      Yes,        Force,      Force}},
+    {VmVerb::AttachConsole,  "AttachConsole",  kOperate,  "console",  true,  {NotDefined, Yes,        Yes,        Yes,        Yes,        NotDefined, Yes,        Yes}},
   }};
 }();
 // clang-format on
@@ -99,8 +115,9 @@ struct VmFacts {
 enum class Force { No, Yes };
 
 /// Why `verb` is refused now; nothing when it is possible. Aborted/RESOURCE_BUSY first, then
-/// FailedPrecondition/ VM_NOT_MANAGED, VM_NOT_STOPPED, VM_NOT_RUNNING, VM_NOT_PAUSED,
-/// VM_NOT_DEFINED, NOT_SUPPORTED, and Unavailable/HOST_UNREACHABLE or HYPERVISOR_UNAVAILABLE.
+/// FailedPrecondition/ VM_NOT_MANAGED, VM_NOT_STOPPED, VM_NOT_RUNNING, VM_NOT_PAUSED, VM_NOT_SAVED,
+/// VM_SAVED, VM_NOT_DEFINED, NOT_SUPPORTED, and Unavailable/HOST_UNREACHABLE or
+/// HYPERVISOR_UNAVAILABLE.
 std::optional<Error> refusal(VmVerb verb, const VmFacts& facts, Force force);
 
 /// One entry per verb, in the order of the table. A verb that needs force counts as not allowed,

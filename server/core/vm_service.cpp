@@ -12,8 +12,8 @@ namespace {
 constexpr std::array<FilterKey<db::VmFilter>, 2> kFilterKeys{{
     {"state",
      [](db::VmFilter& filter, const std::string& value) -> Status {
-       filter.state = TRY(filter_word(
-           value, {"creating", "stopped", "running", "paused", "crashed", "missing", "unknown"}));
+       filter.state = TRY(filter_word(value, {"creating", "stopped", "running", "paused", "crashed",
+                                              "missing", "unknown", "saved"}));
        return {};
      }},
     {"host",
@@ -83,6 +83,13 @@ class Vms final : public VmService {
   }
   void resume(const Caller& caller, const v1::ResumeVmRequest& request,
               Reply<v1::Job> reply) override {
+    parts_.runner->submit(caller, request, std::move(reply));
+  }
+  void save(const Caller& caller, const v1::SaveVmRequest& request, Reply<v1::Job> reply) override {
+    parts_.runner->submit(caller, request, std::move(reply));
+  }
+  void restore(const Caller& caller, const v1::RestoreVmRequest& request,
+               Reply<v1::Job> reply) override {
     parts_.runner->submit(caller, request, std::move(reply));
   }
 

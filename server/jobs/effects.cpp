@@ -85,7 +85,7 @@ Status set_state(const EffectContext& context, Vm::State state) {
   return with_vm(context, [&](db::VmRepo& repo, db::Vm row, Vm& seen) {
     row.state = to_word(state);
     seen.clear_state_reason();
-    if (state == Vm::STATE_STOPPED) {
+    if (state == Vm::STATE_STOPPED || state == Vm::STATE_SAVED) {
       seen.mutable_status()->clear_start_time();
       seen.mutable_status()->clear_addresses();
       seen.mutable_status()->clear_pending_restart();
@@ -107,6 +107,10 @@ Status vm_running(const EffectContext& context) {
 }
 Status vm_paused(const EffectContext& context) {
   return set_state(context, Vm::STATE_PAUSED);
+}
+
+Status vm_saved(const EffectContext& context) {
+  return set_state(context, Vm::STATE_SAVED);
 }
 
 /// Runs again since its own start: neither start time nor what waits for a restart has changed.
@@ -217,13 +221,14 @@ struct Effect {
   Status (*apply)(const EffectContext&);
 };
 
-constexpr std::array<Effect, 15> kEffects{{
+constexpr std::array<Effect, 16> kEffects{{
     {"vm_created", vm_created},
     {"vm_touched", vm_touched},
     {"vm_stopped", vm_stopped},
     {"vm_running", vm_running},
     {"vm_resumed", vm_resumed},
     {"vm_paused", vm_paused},
+    {"vm_saved", vm_saved},
     {"vm_changed", vm_changed},
     {"vm_changed_back", vm_changed_back},
     {"vm_forgotten", vm_forgotten},

@@ -41,7 +41,7 @@ inline constexpr auto kJobKinds = [] {
   using enum Decision;
   constexpr Decisions kAgain{Continue, RunAgain, RunAgain, Wait};
   constexpr Decisions kAsk  {Continue, RunAgain, Park,     Wait};
-  return std::array<KindRow, 10>{{
+  return std::array<KindRow, 12>{{
     // kind           forward  backward  cancel
     {"ImportImage",   kAgain,  kAgain,   "stops the import and removes what it has stored"},
     {"DeleteImage",   kAgain,  kAgain,   ""},
@@ -51,6 +51,8 @@ inline constexpr auto kJobKinds = [] {
     {"RebootVm",      kAsk,    kAgain,   "stops waiting for the guest; it may still restart by itself"},
     {"PauseVm",       kAgain,  kAgain,   "stops waiting; a machine that is paused already stays paused"},
     {"ResumeVm",      kAgain,  kAgain,   "stops waiting; a machine that runs already stays running"},
+    {"SaveVm",        kAgain,  kAgain,   "stops waiting; a machine that is saved already stays saved"},
+    {"RestoreVm",     kAsk,    kAgain,   "stops waiting; a machine that runs already stays running"},
     {"UpdateVm",      kAgain,  kAgain,   "puts the old values back"},
     {"DeleteVm",      kAgain,  kAgain,   "defines the machine again; a machine that was powered off stays off"},
   }};

@@ -74,6 +74,12 @@ struct Facts {
   RequestFacts operator()(const v1::ResumeVmRequest& r) const {
     return verb_facts("VmService/ResumeVm", r);
   }
+  RequestFacts operator()(const v1::SaveVmRequest& r) const {
+    return verb_facts("VmService/SaveVm", r);
+  }
+  RequestFacts operator()(const v1::RestoreVmRequest& r) const {
+    return verb_facts("VmService/RestoreVm", r);
+  }
   RequestFacts operator()(const v1::UpdateVmRequest& r) const {
     auto facts = base_facts("VmService/UpdateVm", r);
     facts.resource = r.vm().name();
@@ -151,6 +157,10 @@ struct Compile {
   }
   auto operator()(const v1::ResumeVmRequest& r) const {
     return recipes::resume_vm(inventory, ids, r);
+  }
+  auto operator()(const v1::SaveVmRequest& r) const { return recipes::save_vm(inventory, ids, r); }
+  auto operator()(const v1::RestoreVmRequest& r) const {
+    return recipes::restore_vm(inventory, ids, r);
   }
   auto operator()(const v1::UpdateVmRequest& r) const {
     return recipes::update_vm(inventory, ids, r);

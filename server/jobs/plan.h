@@ -20,10 +20,10 @@
 namespace reeve::server {
 
 /// Every request that becomes a job.
-using JobRequest =
-    std::variant<v1::ImportImageRequest, v1::DeleteImageRequest, v1::CreateVmRequest,
-                 v1::StartVmRequest, v1::StopVmRequest, v1::RebootVmRequest, v1::PauseVmRequest,
-                 v1::ResumeVmRequest, v1::UpdateVmRequest, v1::DeleteVmRequest>;
+using JobRequest = std::variant<v1::ImportImageRequest, v1::DeleteImageRequest, v1::CreateVmRequest,
+                                v1::StartVmRequest, v1::StopVmRequest, v1::RebootVmRequest,
+                                v1::PauseVmRequest, v1::ResumeVmRequest, v1::SaveVmRequest,
+                                v1::RestoreVmRequest, v1::UpdateVmRequest, v1::DeleteVmRequest>;
 
 /// Chance, drawn before planning, so that planning itself is a function of its inputs.
 struct FreshIds {

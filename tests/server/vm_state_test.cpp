@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::array kStates{Vm::STATE_CREATING, Vm::STATE_STOPPED, Vm::STATE_RUNNING,
                              Vm::STATE_PAUSED,   Vm::STATE_CRASHED, Vm::STATE_MISSING,
-                             Vm::STATE_UNKNOWN};
+                             Vm::STATE_UNKNOWN,  Vm::STATE_SAVED};
 
 VmFacts a_vm(Vm::State state) {
   return {.uid = "3f0c9c2e-0000-4000-8000-000000000001",
@@ -23,30 +23,41 @@ VmFacts a_vm(Vm::State state) {
           .host_display_name = "host1",
           .host_connected = true,
           .hypervisor_available = true,
-          .capabilities = {"console", "pause"}};
+          .capabilities = {"console", "pause", "saved-state"}};
 }
 
 /// What each verb answers in each state, in the order of kStates; "" is possible, "force" needs
 /// force.
-const std::map<VmVerb, std::array<const char*, 7>> kExpected{
+const std::map<VmVerb, std::array<const char*, 8>> kExpected{
     {VmVerb::Start,
      {"VM_NOT_DEFINED", "", "VM_NOT_STOPPED", "VM_NOT_STOPPED", "", "VM_NOT_DEFINED",
-      "VM_NOT_STOPPED"}},
+      "VM_NOT_STOPPED", "VM_SAVED"}},
     {VmVerb::Stop,
-     {"VM_NOT_RUNNING", "VM_NOT_RUNNING", "", "", "", "VM_NOT_RUNNING", "VM_NOT_RUNNING"}},
+     {"VM_NOT_RUNNING", "VM_NOT_RUNNING", "", "", "", "VM_NOT_RUNNING", "VM_NOT_RUNNING", "force"}},
     {VmVerb::Reboot,
      {"VM_NOT_RUNNING", "VM_NOT_RUNNING", "", "VM_NOT_RUNNING", "VM_NOT_RUNNING", "VM_NOT_RUNNING",
-      "VM_NOT_RUNNING"}},
+      "VM_NOT_RUNNING", "VM_NOT_RUNNING"}},
     {VmVerb::Pause,
      {"VM_NOT_RUNNING", "VM_NOT_RUNNING", "", "VM_NOT_RUNNING", "VM_NOT_RUNNING", "VM_NOT_RUNNING",
-      "VM_NOT_RUNNING"}},
+      "VM_NOT_RUNNING", "VM_NOT_RUNNING"}},
     {VmVerb::Resume,
      {"VM_NOT_PAUSED", "VM_NOT_PAUSED", "VM_NOT_PAUSED", "", "VM_NOT_PAUSED", "VM_NOT_PAUSED",
-      "VM_NOT_PAUSED"}},
-    {VmVerb::Update, {"VM_NOT_DEFINED", "", "", "", "", "VM_NOT_DEFINED", "VM_NOT_DEFINED"}},
-    {VmVerb::Delete, {"", "", "force", "force", "force", "", "force"}},
-    {VmVerb::AttachConsole, {"VM_NOT_DEFINED", "", "", "", "", "VM_NOT_DEFINED", ""}},
+      "VM_NOT_PAUSED", "VM_NOT_PAUSED"}},
+    {VmVerb::Save,
+     {"VM_NOT_RUNNING", "VM_NOT_RUNNING", "", "", "VM_NOT_RUNNING", "VM_NOT_RUNNING",
+      "VM_NOT_RUNNING", "VM_NOT_RUNNING"}},
+    {VmVerb::Restore,
+     {"VM_NOT_SAVED", "VM_NOT_SAVED", "VM_NOT_SAVED", "VM_NOT_SAVED", "VM_NOT_SAVED",
+      "VM_NOT_SAVED", "VM_NOT_SAVED", ""}},
+    {VmVerb::Update,
+     {"VM_NOT_DEFINED", "", "", "", "", "VM_NOT_DEFINED", "VM_NOT_DEFINED", "VM_SAVED"}},
+    {VmVerb::Delete, {"", "", "force", "force", "force", "", "force", "force"}},
+    {VmVerb::AttachConsole, {"VM_NOT_DEFINED", "", "", "", "", "VM_NOT_DEFINED", "", ""}},
 };
+
+std::string unforced(Vm::State state) {
+  return state == Vm::STATE_SAVED ? "VM_SAVED" : "VM_NOT_STOPPED";
+}
 
 std::string reason(const std::optional<Error>& error) {
   return error ? std::string(error->reason()) : "";
@@ -62,7 +73,7 @@ TEST_CASE("every verb in every state answers as the table says", "[app]") {
       CHECK(row_of(verb).verb == verb);
       const auto facts = a_vm(kStates[i]);
       CHECK(reason(refusal(verb, facts, Force::No)) ==
-            (expected == "force" ? "VM_NOT_STOPPED" : expected));
+            (expected == "force" ? unforced(kStates[i]) : expected));
       CHECK(reason(refusal(verb, facts, Force::Yes)) == (expected == "force" ? "" : expected));
       const auto actions = allowed_actions(facts, PermissionSet::all());
       const auto& action = actions[static_cast<int>(verb)];

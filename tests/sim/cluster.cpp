@@ -293,9 +293,11 @@ std::string Cluster::broken_host(SimHost& host) {
     const bool runs = it->second.state == agent::GuestState::Running;
     const bool off = it->second.state == agent::GuestState::Stopped;
     const bool paused = it->second.state == agent::GuestState::Paused;
+    const bool kept = host.disk.guests.at(vm.uid()).state_kept;
     const bool agrees = (vm.state() == Vm::STATE_RUNNING && runs) ||
-                        (vm.state() == Vm::STATE_STOPPED && off) ||
-                        (vm.state() == Vm::STATE_PAUSED && paused);
+                        (vm.state() == Vm::STATE_STOPPED && off && !kept) ||
+                        (vm.state() == Vm::STATE_PAUSED && paused) ||
+                        (vm.state() == Vm::STATE_SAVED && off && kept);
     if (!agrees) return who + ", its hypervisor says otherwise";
     if (it->second.cpus != vm.spec().cpus() && vm.status().pending_restart().empty() && off)
       return who + " with other cpus than its hypervisor";

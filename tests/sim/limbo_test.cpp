@@ -184,6 +184,12 @@ TEST_CASE("an interrupted pause leaves nothing in limbo", "[sim]") {
 TEST_CASE("an interrupted resume leaves nothing in limbo", "[sim]") {
   walk("ResumeVm");
 }
+TEST_CASE("an interrupted save leaves nothing in limbo", "[sim]") {
+  walk("SaveVm");
+}
+TEST_CASE("an interrupted restore leaves nothing in limbo", "[sim]") {
+  walk("RestoreVm");
+}
 TEST_CASE("an interrupted change of a machine leaves nothing in limbo", "[sim]") {
   walk("UpdateVm");
 }

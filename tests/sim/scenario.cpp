@@ -159,6 +159,13 @@ Stage with_paused(Cluster& cluster) {
   return stage;
 }
 
+Stage with_saved(Cluster& cluster) {
+  Stage stage = with_running(cluster);
+  succeed(cluster, verb<v1::SaveVmRequest>(cluster, &server::VmService::save, stage,
+                                           new_uuid(cluster.world.random())));
+  return stage;
+}
+
 }  // namespace
 
 const std::vector<Scenario>& scenarios() {
@@ -213,6 +220,14 @@ const std::vector<Scenario>& scenarios() {
       {"ResumeVm", with_paused,
        [](Cluster& c, const Stage& s, const std::string& id) {
          return verb<v1::ResumeVmRequest>(c, &VmService::resume, s, id);
+       }},
+      {"SaveVm", with_running,
+       [](Cluster& c, const Stage& s, const std::string& id) {
+         return verb<v1::SaveVmRequest>(c, &VmService::save, s, id);
+       }},
+      {"RestoreVm", with_saved,
+       [](Cluster& c, const Stage& s, const std::string& id) {
+         return verb<v1::RestoreVmRequest>(c, &VmService::restore, s, id);
        }},
       {"UpdateVm", with_vm,
        [](Cluster& c, const Stage& s, const std::string& id) -> Go {

@@ -7,7 +7,7 @@ readonly bin=${BIN:-$top/build/dev/bin}
 readonly cache=${REEVE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/reeve}
 readonly dir=$(mktemp -d "${TMPDIR:-/tmp}/reeve-estate.XXXX")
 export REEVE_CONFIG=$dir/contexts.toml
-pids=()
+pids=() groups=()  # groups: process groups of our own making
 step="starting"
 
 say() { printf '\n\033[1m==> %s\033[0m\n' "$*" >&2; step=$*; }
@@ -19,6 +19,8 @@ clean_up() {
   [ $code -eq 0 ] || { echo "failed while $step" >&2; tail -n 5 "$dir"/{server,agent}.log >&2 2>/dev/null || true; }
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
   for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+  for group in "${groups[@]}"; do kill -- "-$group" 2>/dev/null || true; done
+  for group in "${groups[@]}"; do wait "$group" 2>/dev/null || true; done
   "$top/tools/testbed/libvirtd.sh" stop "$dir/l" >/dev/null 2>&1 || true
   rm -rf "$dir"
   exit $code
@@ -26,26 +28,33 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 0' INT TERM
 
-# holds WHAT COMMAND...: the command succeeds within 30 s, or the script fails naming WHAT.
+# holds WHAT COMMAND...: the command succeeds within $patience (30) seconds, or the script fails naming WHAT.
 holds() {
   local what=$1
   shift
-  for _ in $(seq 150); do
+  for _ in $(seq $((${patience:-30} * 5))); do
     if "$@" >/dev/null 2>&1; then echo "    proved: $what" >&2; return; fi
     sleep 0.2
   done
   echo "NOT TRUE: $what" >&2
   return 1
 }
-start_estate() {
-  say "starting a private libvirtd, the server and an agent on loopback"
-  uri=$("$top/tools/testbed/libvirtd.sh" start "$dir/l" --owner $$)
-  mkdir -m 700 "$dir/server" "$dir/agent"
-  "$bin/reeve-server" run --data "$dir/server" --api 127.0.0.1:0 --link 127.0.0.1:0 2>"$dir/server.log" >&2 &
+# start_server [ADDRESS]: ADDRESS is where hosts find it.
+start_server() {
+  mkdir -m 700 "$dir/server"
+  "$bin/reeve-server" run --data "$dir/server" --api 127.0.0.1:0 --link 127.0.0.1:0 ${1:+--advertise "$1"} \
+    2>"$dir/server.log" >&2 &
   pids+=($!)
   holds "the server answers" test -s "$dir/server/ports.json"
   api=127.0.0.1:$(sed -n 's/.*"api": *\([0-9]*\).*/\1/p' "$dir/server/ports.json")
   reeve login "$api" --token-file "$dir/server/admin.token" --yes
+}
+
+start_estate() {
+  say "starting a private libvirtd, the server and an agent on loopback"
+  uri=$("$top/tools/testbed/libvirtd.sh" start "$dir/l" --owner $$)
+  mkdir -m 700 "$dir/agent"
+  start_server
 }
 
 enrol_host() {

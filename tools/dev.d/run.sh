@@ -3,7 +3,9 @@
 cmd_demo() {
   cmd_setup
   build dev
-  BIN=$root/build/dev/bin exec tools/demo/demo "$@"
+  export BIN=$root/build/dev/bin
+  [ "${1:-}" != --lab ] || { shift; exec tools/demo/lab "$@"; }
+  exec tools/demo/demo "$@"
 }
 
 # Programs *_bench of the release build and scripts bench/*.sh, which find the programs through BIN.

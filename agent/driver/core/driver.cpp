@@ -63,7 +63,8 @@ CoreDriver::CoreDriver(CoreOptions options, const Clock& clock)
       clock_(clock),
       records_(options_.records),
       services_(clock_),
-      user_network_(has_passt()) {}
+      user_network_(has_passt()),
+      cgroups_(Cgroups::find(options_.cgroup_root)) {}
 
 CoreDriver::~CoreDriver() = default;
 
@@ -97,6 +98,9 @@ DriverFacts CoreDriver::facts() {
                         "events",         "guest-agent", "kvm",      "pause",     "reboot",
                         "reset",          "saved-state", "shutdown", "statistics"};
   if (user_network_) facts.capabilities.emplace_back("user-network");
+  Lock lock(mutex_);
+  if (!without_limits_.empty())
+    facts.warnings.push_back("machines run without limits of CPU and memory: " + without_limits_);
   return facts;
 }
 
@@ -211,7 +215,7 @@ Status CoreDriver::undefine(std::string_view uid) {
   const Guest& guest = found.value();
   const auto seen = TRY(see(guest));
   if (!is_off(seen)) return wrong_state(seen);
-  unplug_network(guest.record);
+  release(guest.record);
   TRY(remove_tree(vmm_folder(guest.record)));
   TRY(records_.remove(guest.record.uid()));
   {
@@ -221,6 +225,28 @@ Status CoreDriver::undefine(std::string_view uid) {
   services_.forget(guest.record.uid());
   tell(guest.record.uid());
   return {};
+}
+
+/// A machine without limits is better than none: the host shows a warning.
+std::vector<std::string> CoreDriver::limit(const core::v1::GuestRecord& record) {
+  std::string why = "no control groups are mounted at " + options_.cgroup_root;
+  std::vector<std::string> groups;
+  if (cgroups_.layout() != Cgroups::Layout::None) {
+    auto made = cgroups_.make(record.uid(),
+                              limits_of(record.running().vcpus(), record.running().memory_mib()));
+    why = made.ok() ? "" : made.error().message();
+    if (made.ok()) groups = std::move(made).value();
+  }
+  if (!why.empty()) log::warning("machine without limits", {{"guest", record.uid()}, {"why", why}});
+  Lock lock(mutex_);
+  without_limits_ = why;
+  return groups;
+}
+
+/// What a machine held of the host while it ran.
+void CoreDriver::release(const core::v1::GuestRecord& record) const {
+  unplug_network(record);
+  cgroups_.remove(record.uid());
 }
 
 Status CoreDriver::launch(Guest guest, const std::string& saved_state) {
@@ -235,17 +261,23 @@ Status CoreDriver::launch(Guest guest, const std::string& saved_state) {
   record.set_start_time_us(to_micros(clock_.wall()));
   record.set_boot_id(options_.boot_id);
   record.clear_end_reason();
-  auto plugs = TRY(plug_network(record));
+  const auto plugs = plug_network(record);
+  if (!plugs.ok()) {
+    release(record);
+    return plugs.error();
+  }
   TRY(write_file_durably(folder + "/" + control::kMachineFile,
                          record.running().SerializeAsString()));
   const std::string restore = folder + "/" + control::kRestoreFile;
   if (!saved_state.empty() && ::link(saved_state.c_str(), restore.c_str()) != 0)
     return errno_error("linking '" + saved_state + "'");
   TRY(keep(guest));  // from here on a process may run: whoever comes after us looks for it
-  auto started =
-      VmmProcess::start({.program = options_.program, .folder = folder, .keep_fds = plugs.keep});
+  auto started = VmmProcess::start({.program = options_.program,
+                                    .folder = folder,
+                                    .cgroups = limit(record),
+                                    .keep_fds = plugs.value().keep});
   if (!started.ok() && started.error().reason() == "GUEST_START_FAILED") {
-    unplug_network(record);
+    release(record);
     record.set_start_time_us(0);
     record.set_end_reason(started.error().message());
     TRY(keep(guest));
@@ -303,7 +335,7 @@ Status CoreDriver::power_off(std::string_view uid) {
   Guest guest = TRY(find(uid));
   if (!guest.process || !guest.process->is_alive()) return {};
   TRY(guest.process->end());
-  unplug_network(guest.record);
+  release(guest.record);
   guest.record.set_start_time_us(0);
   guest.record.set_end_reason("powered off");
   guest.process.reset();
@@ -381,7 +413,7 @@ void CoreDriver::tell(const std::string& uid) {
 void CoreDriver::ended(const std::string& uid) {
   if (const auto found = find(uid);
       found.ok() && (!found.value().process || !found.value().process->is_alive()))
-    unplug_network(found.value().record);
+    release(found.value().record);
   tell(uid);
 }
 

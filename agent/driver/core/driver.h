@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "agent/driver/core/cgroups.h"
 #include "agent/driver/core/guest_services.h"
 #include "agent/driver/core/record.h"
 #include "agent/driver/core/vmm_process.h"
@@ -24,6 +25,7 @@ struct CoreOptions {
   std::string boot_id{};  ///< of the host
   bool usable = false;    ///< the processor can run guests; else `description` says why not
   std::string description{};
+  std::string cgroup_root{"/sys/fs/cgroup"};
 };
 
 class CoreDriver final : public Driver, private SavedState, private SerialConsole {
@@ -76,6 +78,8 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
   Status launch(Guest guest, const std::string& saved_state);
   Status send(std::string_view uid, std::initializer_list<GuestState> possible,
               std::function<void(core::v1::ControlRequest&)> verb);
+  std::vector<std::string> limit(const core::v1::GuestRecord& record);
+  void release(const core::v1::GuestRecord& record) const;
   void tell(const std::string& uid);
   void ended(const std::string& uid);
 
@@ -84,8 +88,10 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
   const RecordStore records_;
   GuestServices services_;
   const bool user_network_;
+  const Cgroups cgroups_;
   Mutex mutex_;
   std::map<std::string, Guest, std::less<>> guests_ REEVE_GUARDED_BY(mutex_);
+  std::string without_limits_ REEVE_GUARDED_BY(mutex_){};  ///< why; empty when all is well
   Mutex listener_mutex_;  // held while the listener runs; never taken under mutex_
   std::function<void(std::string)> changed_ REEVE_GUARDED_BY(listener_mutex_);
   std::unique_ptr<Watcher> watcher_;

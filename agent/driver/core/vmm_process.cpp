@@ -64,6 +64,10 @@ Result<VmmProcess> VmmProcess::start(const VmmLaunch& launch) {
   const Fd errors = TRY(
       open_file(launch.folder + "/" + kErrors, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
   std::vector<std::string> argv{launch.program, "--run-dir", launch.folder};
+  for (const auto& group : launch.cgroups) {
+    argv.emplace_back("--cgroup");
+    argv.push_back(group);
+  }
   const auto spawned =
       Process::spawn(argv, {.errors = errors.get()}, Process::Session::Own, launch.keep_fds);
   if (!spawned.ok()) return start_failed(spawned.error().message());

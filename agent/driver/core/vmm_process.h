@@ -22,7 +22,8 @@ namespace reeve::agent::core_driver {
 
 struct VmmLaunch {
   std::string program{};
-  std::string folder{};  ///< the run directory of the process, with machine.pb in it
+  std::string folder{};                ///< the run directory of the process, with machine.pb in it
+  std::vector<std::string> cgroups{};  ///< folders of control groups it joins before anything else
   std::vector<std::pair<int, int>> keep_fds{};  ///< (ours, number there)
 };
 

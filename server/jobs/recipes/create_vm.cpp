@@ -108,10 +108,13 @@ Result<Placed> resolve(Inventory& inventory, const FreshIds& ids, v1::VirtualMac
                            .cpus = spec.cpus(),
                            .memory_mib = spec.memory_mib(),
                            .image_host_uid = images.host_uid,
-                           .image_display_name = images.display_name};
+                           .image_display_name = images.display_name,
+                           .has_kernel = !spec.boot().kernel().empty()};
   if (!spec.host().empty()) request.host_uid = TRY(uid_of(spec.host(), "hosts", "vm.spec.host"));
-  for (const auto& nic : spec.nics())
+  for (const auto& nic : spec.nics()) {
+    if (nic.bridge().empty()) request.user_network = true;
     if (!nic.bridge().empty()) request.bridges.push_back(nic.bridge());
+  }
   auto placed = TRY(place(inventory, request));
   spec.set_host(host_name(placed.host->row.uid));
   spec.set_hypervisor(placed.hypervisor->row.name);

@@ -35,11 +35,11 @@ Result<Plan> start_vm(Inventory& inventory, const FreshIds&, const v1::StartVmRe
 }
 
 Result<Plan> stop_vm(Inventory& inventory, const FreshIds&, const v1::StopVmRequest& request) {
-  const auto target =
-      TRY(target_of(inventory, request.name(), request.etag(), VmVerb::Stop, Force::No));
+  const auto grace = grace_ms(request.has_grace(), request.grace());
+  const auto target = TRY(target_of(inventory, request.name(), request.etag(), VmVerb::Stop,
+                                    grace == 0 ? Force::Yes : Force::No));
   Plan plan = plan_for("StopVm", target);
   add_state_diff(plan, target, v1::VirtualMachine::STATE_STOPPED);
-  const auto grace = grace_ms(request.has_grace(), request.grace());
   plan.record.mutable_view()->set_expected_outage("until it is started again");
   auto& step = add_step(plan, grace == 0 ? "power off the machine" : "shut down the guest",
                         target.row.host_uid);
@@ -83,6 +83,31 @@ Result<Plan> resume_vm(Inventory& inventory, const FreshIds&, const v1::ResumeVm
   auto& step = add_step(plan, "resume the machine", target.row.host_uid);
   set_guest(*step.mutable_action()->mutable_resume_guest(), target);
   step.set_effect("vm_resumed");
+  return plan;
+}
+
+Result<Plan> save_vm(Inventory& inventory, const FreshIds&, const v1::SaveVmRequest& request) {
+  const auto target =
+      TRY(target_of(inventory, request.name(), request.etag(), VmVerb::Save, Force::No));
+  Plan plan = plan_for("SaveVm", target);
+  add_state_diff(plan, target, v1::VirtualMachine::STATE_SAVED);
+  plan.record.mutable_view()->set_expected_outage("until it is restored");
+  auto& step = add_step(plan, "save the machine", target.row.host_uid);
+  set_guest(*step.mutable_action()->mutable_save_guest(), target);
+  step.set_effect("vm_saved");
+  return plan;
+}
+
+Result<Plan> restore_vm(Inventory& inventory, const FreshIds&,
+                        const v1::RestoreVmRequest& request) {
+  const auto target =
+      TRY(target_of(inventory, request.name(), request.etag(), VmVerb::Restore, Force::No));
+  TRY(require_room_to_start(inventory, target.row));
+  Plan plan = plan_for("RestoreVm", target);
+  add_state_diff(plan, target, v1::VirtualMachine::STATE_RUNNING);
+  auto& step = add_step(plan, "restore the machine", target.row.host_uid);
+  set_guest(*step.mutable_action()->mutable_restore_guest(), target);
+  step.set_effect("vm_running");
   return plan;
 }
 

@@ -16,6 +16,8 @@ Result<Plan> stop_vm(Inventory&, const FreshIds&, const v1::StopVmRequest&);
 Result<Plan> reboot_vm(Inventory&, const FreshIds&, const v1::RebootVmRequest&);
 Result<Plan> pause_vm(Inventory&, const FreshIds&, const v1::PauseVmRequest&);
 Result<Plan> resume_vm(Inventory&, const FreshIds&, const v1::ResumeVmRequest&);
+Result<Plan> save_vm(Inventory&, const FreshIds&, const v1::SaveVmRequest&);
+Result<Plan> restore_vm(Inventory&, const FreshIds&, const v1::RestoreVmRequest&);
 Result<Plan> update_vm(Inventory&, const FreshIds&, const v1::UpdateVmRequest&);
 Result<Plan> delete_vm(Inventory&, const FreshIds&, const v1::DeleteVmRequest&);
 

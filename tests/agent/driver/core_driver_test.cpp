@@ -1,0 +1,188 @@
+// What only the driver of the own core promises; the rest is in tests/contract.
+#include <csignal>
+#include <thread>
+
+#include <catch2/catch.hpp>
+#include <unistd.h>
+
+#include "agent/driver/core/driver.h"
+#include "agent/driver/core/vmm_process.h"
+#include "base/file.h"
+#include "base/subprocess.h"
+#include "tests/hypervisor_core/support/console_guest.h"
+#include "tests/hypervisor_core/support/payload.h"
+#include "tests/hypervisor_core/support/payload_kernel.h"
+#include "tests/support/temp_dir.h"
+
+namespace reeve::agent::core_driver {
+namespace {
+
+using namespace std::chrono_literals;
+
+class Bed {
+ public:
+  explicit Bed(bool usable = true) : usable_(usable) { restart(); }
+  ~Bed() { (void)driver_->power_off(guest_.uid); }
+  void restart() {
+    driver_.reset();
+    CoreOptions options;
+    options.records = dir_ / "records";
+    options.program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "reeve-vmm";
+    options.version = "test";
+    options.boot_id = boot_id_;
+    options.usable = usable_;
+    options.description = "KVM is for another day";
+    driver_ = std::move(CoreDriver::create(std::move(options), RealClock::instance())).value();
+  }
+  CoreDriver& driver() { return *driver_; }
+  GuestDefinition& guest() { return guest_; }
+  void define() {
+    const auto defined = driver_->define(guest_);
+    INFO((defined.ok() ? "" : defined.error().message()));
+    REQUIRE(defined.ok());
+  }
+  void define_and_start() {
+    define();
+    const auto started = driver_->start(guest_.uid);
+    INFO((started.ok() ? "" : started.error().message()));
+    REQUIRE(started.ok());
+  }
+  pid_t pid() const {
+    const auto process = VmmProcess::find(guest_.run_dir + "/vmm");
+    return process ? process->pid() : 0;
+  }
+  GuestSeen seen() { return driver_->get(guest_.uid).value(); }
+  bool becomes(GuestState state) {
+    for (int i = 0; i < 500; ++i) {
+      if (seen().state == state) return true;
+      std::this_thread::sleep_for(20ms);
+    }
+    return false;
+  }
+  void set_boot_id(const std::string& id) { boot_id_ = id; }
+
+ private:
+  const bool usable_;
+  std::string boot_id_ = "boot";
+  reeve::test::TempDir dir_;
+  const core::test::PayloadKernel kernel_{core::test::kConsoleGuest};
+  GuestDefinition guest_{.uid = "6f2b1c1e-0f5d-4a58-9d3c-0b9a3a6c1d2e",
+                         .display_name = "web",
+                         .memory_mib = 16,
+                         .kernel_path = kernel_.path(),
+                         .run_dir = dir_ / "run"};
+  std::unique_ptr<CoreDriver> driver_;
+};
+
+bool kvm_here() {
+  return core::test::kvm_or_skip() != nullptr;
+}
+
+}  // namespace
+
+TEST_CASE("a machine whose process is killed has crashed, and starts again", "[core][kvm]") {
+  if (!kvm_here()) return;
+  Bed bed;
+  bed.define_and_start();
+  const pid_t first = bed.pid();
+  REQUIRE(first > 0);
+  REQUIRE(::kill(first, SIGKILL) == 0);
+  REQUIRE(bed.becomes(GuestState::Crashed));
+  CHECK(bed.seen().state_reason.find("signal 9") != std::string::npos);
+  REQUIRE(bed.driver().start(bed.guest().uid).ok());
+  CHECK(bed.seen().state == GuestState::Running);
+  CHECK(bed.pid() != first);
+}
+
+TEST_CASE("a machine that ends while the agent is away is seen as it ended", "[core][kvm]") {
+  if (!kvm_here()) return;
+  Bed bed;
+  bed.define_and_start();
+  const pid_t pid = bed.pid();
+  bed.restart();
+  CHECK(bed.seen().state == GuestState::Running);
+  CHECK(bed.pid() == pid);
+  REQUIRE(bed.driver().request_shutdown(bed.guest().uid).ok());
+  REQUIRE(bed.becomes(GuestState::Stopped));
+  bed.restart();
+  CHECK(bed.seen().state == GuestState::Stopped);
+  CHECK(bed.seen().state_reason == "shut down");
+}
+
+TEST_CASE("after the host has gone down its machines are off, not crashed", "[core][kvm]") {
+  if (!kvm_here()) return;
+  Bed bed;
+  bed.define_and_start();
+  REQUIRE(::kill(bed.pid(), SIGKILL) == 0);
+  REQUIRE(bed.becomes(GuestState::Crashed));
+  REQUIRE(remove_file(bed.guest().run_dir + "/vmm/exit.pb").ok());
+  bed.set_boot_id("the next boot");
+  bed.restart();
+  CHECK(bed.seen().state == GuestState::Stopped);
+  CHECK(bed.seen().state_reason == "the host went down");
+}
+
+TEST_CASE("a start that fails says why and leaves the machine off", "[core][kvm]") {
+  if (!kvm_here()) return;
+  Bed bed;
+  bed.guest().kernel_path = "/nowhere/vmlinux";
+  bed.define();
+  const auto started = bed.driver().start(bed.guest().uid);
+  REQUIRE_FALSE(started.ok());
+  CHECK(started.error().reason() == "GUEST_START_FAILED");
+  CHECK(started.error().message().find("/nowhere/vmlinux") != std::string::npos);
+  CHECK(bed.seen().state == GuestState::Stopped);
+  CHECK(bed.seen().state_reason.find("/nowhere/vmlinux") != std::string::npos);
+}
+
+TEST_CASE("a machine without a kernel is refused", "[core]") {
+  Bed bed;
+  bed.guest().kernel_path.clear();
+  const auto defined = bed.driver().define(bed.guest());
+  REQUIRE_FALSE(defined.ok());
+  CHECK(defined.error().reason() == "GUEST_INVALID");
+  CHECK(defined.error().message().find("kernel") != std::string::npos);
+}
+
+TEST_CASE("a core that cannot run here says so, and starts nothing", "[core]") {
+  Bed bed(false);
+  CHECK_FALSE(bed.driver().facts().available);
+  CHECK(bed.driver().facts().description == "KVM is for another day");
+  bed.define();
+  const auto started = bed.driver().start(bed.guest().uid);
+  REQUIRE_FALSE(started.ok());
+  CHECK(started.error().reason() == "NOT_SUPPORTED");
+}
+
+TEST_CASE("a card on a bridge has a tap there while the machine runs", "[core][kvm][root]") {
+  if (!kvm_here()) return;
+  if (::geteuid() != 0) {
+    WARN("skipped: needs root");
+    return;
+  }
+  const std::string bridge = "rvt" + std::to_string(::getpid());
+  const auto made = run({.argv = {"ip", "link", "add", bridge, "type", "bridge"}});
+  if (!made.ok() || made.value().exit_code != 0) {
+    WARN("skipped: this machine makes no bridges");
+    return;
+  }
+  const auto ports = [&] {
+    return run({.argv = {"ip", "-o", "link", "show", "master", bridge}}).value().output;
+  };
+  {
+    Bed bed;
+    bed.guest().nics = {{.id = "nic0", .mac = "52:54:00:00:00:01", .bridge = bridge}};
+    bed.define_and_start();
+    CHECK(ports().find("rv6f2b1c1en0") != std::string::npos);
+    REQUIRE(bed.driver().power_off(bed.guest().uid).ok());
+    CHECK(ports().empty());
+    bed.guest().nics[0].bridge = "no-such-bridge";
+    bed.define();
+    const auto refused = bed.driver().start(bed.guest().uid);
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.error().reason() == "NETWORK_UNAVAILABLE");
+  }
+  (void)run({.argv = {"ip", "link", "delete", bridge}});
+}
+
+}  // namespace reeve::agent::core_driver
