@@ -26,7 +26,7 @@ std::string tail_of(const std::filesystem::path& path) {
 
 }  // namespace
 
-Estate::Estate() {
+Estate::Estate(std::string agent_config) : agent_config_(std::move(agent_config)) {
   REQUIRE(make_dirs(dir_ / "server").ok());
   REQUIRE(make_dirs(dir_ / "agent").ok());
   start_server();
@@ -82,9 +82,15 @@ void Estate::start_server() {
 }
 
 void Estate::start_agent() {
-  agent_.emplace(spawn({REEVE_AGENT_PROGRAM, "run", "--data", (dir_ / "agent").string(),
-                        "--libvirt", libvirtd_.uri()},
-                       "agent.log"));
+  std::vector<std::string> argv{REEVE_AGENT_PROGRAM, "run", "--data", (dir_ / "agent").string()};
+  if (agent_config_.empty()) {
+    argv.insert(argv.end(), {"--libvirt", libvirtd_.uri()});
+  } else {
+    const auto file = (dir_ / "agent.toml").string();
+    REQUIRE(write_file_durably(file, agent_config_).ok());
+    argv.insert(argv.end(), {"--config", file});
+  }
+  agent_.emplace(spawn(argv, "agent.log"));
 }
 
 void Estate::end(std::optional<Process>& process, int signal) {
@@ -166,7 +172,9 @@ std::vector<std::string> Estate::create_arguments(const std::string& name) {
           "--disk",
           "64M",
           "--nic",
-          "none"};
+          "none",
+          "--hypervisor",
+          "qemu"};
 }
 
 std::string Estate::server_log() const {

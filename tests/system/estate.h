@@ -21,8 +21,9 @@ namespace reeve::test {
 
 class Estate {
  public:
-  /// Starts server and agent, logs in, enrols, waits until the host is connected.
-  Estate();
+  /// Starts server and agent, logs in, enrols, waits until the host is connected. The agent's
+  /// settings are `agent_config` (TOML) when there is one, else the private libvirtd.
+  explicit Estate(std::string agent_config = {});
   ~Estate();
   Estate(const Estate&) = delete;
   Estate& operator=(const Estate&) = delete;
@@ -60,6 +61,7 @@ class Estate {
   void end(std::optional<Process>& process, int signal);
   Process spawn(const std::vector<std::string>& argv, const std::string& log) const;
 
+  const std::string agent_config_;
   TempDir dir_;
   Libvirtd libvirtd_;
   std::string api_{};

@@ -52,6 +52,12 @@ TEST_CASE("a machine is created, started, watched, stopped and deleted for real"
   estate.reeve_json({"vm", "resume", "web"});
   CHECK(virsh_shows(estate, "web", "running"));
 
+  estate.reeve_json({"vm", "save", "web"});
+  CHECK(virsh_shows(estate, "web", "shut off"));
+  CHECK(estate.vm("web").at("state") == "STATE_SAVED");
+  estate.reeve_json({"vm", "restore", "web"});
+  CHECK(virsh_shows(estate, "web", "running"));
+
   estate.reeve_json({"vm", "stop", "web", "--grace", "60"});
   CHECK(virsh_shows(estate, "web", "shut off"));
   const auto farewell = estate.reeve({"vm", "console", "web", "--no-follow"});

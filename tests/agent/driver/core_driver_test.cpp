@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <unistd.h>
 
+#include "agent/driver/core/cgroups.h"
 #include "agent/driver/core/driver.h"
 #include "agent/driver/core/vmm_process.h"
 #include "base/file.h"
@@ -152,6 +153,33 @@ TEST_CASE("a core that cannot run here says so, and starts nothing", "[core]") {
   const auto started = bed.driver().start(bed.guest().uid);
   REQUIRE_FALSE(started.ok());
   CHECK(started.error().reason() == "NOT_SUPPORTED");
+}
+
+TEST_CASE("a running machine is in control groups that bound it", "[core][kvm][root]") {
+  if (!kvm_here()) return;
+  const auto groups = Cgroups::find();
+  if (groups.layout() == Cgroups::Layout::None || ::geteuid() != 0) {
+    WARN("skipped: no control groups to write to");
+    return;
+  }
+  Bed bed;
+  bed.define_and_start();
+  if (!bed.driver().facts().warnings.empty()) {
+    WARN("skipped: " << bed.driver().facts().warnings[0]);
+    return;
+  }
+  const bool v2 = groups.layout() == Cgroups::Layout::V2;
+  const std::string name = "reeve/" + bed.guest().uid;
+  const std::string cpu = "/sys/fs/cgroup/" + std::string(v2 ? "" : "cpu/") + name;
+  const std::string memory = "/sys/fs/cgroup/" + std::string(v2 ? "" : "memory/") + name;
+  const auto pid = std::to_string(bed.pid());
+  CHECK(read_file(cpu + "/cgroup.procs").value().find(pid) != std::string::npos);
+  CHECK(read_file(memory + "/cgroup.procs").value().find(pid) != std::string::npos);
+  const auto limit = read_file(memory + (v2 ? "/memory.max" : "/memory.limit_in_bytes")).value();
+  CHECK(std::stoull(limit) == (16ull + 128) << 20);
+  REQUIRE(bed.driver().power_off(bed.guest().uid).ok());
+  CHECK_FALSE(std::filesystem::exists(cpu));
+  CHECK_FALSE(std::filesystem::exists(memory));
 }
 
 TEST_CASE("a card on a bridge has a tap there while the machine runs", "[core][kvm][root]") {

@@ -1,0 +1,121 @@
+// Machines on the own core, from the command line to the process: they outlive the agent, are saved
+// and restored. The guests are payloads, which run on any KVM; Linux on the core is in the KVM lab.
+#include <catch2/catch.hpp>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "tests/hypervisor_core/support/console_guest.h"
+#include "tests/hypervisor_core/support/payload_kernel.h"
+#include "tests/system/estate.h"
+
+namespace reeve::test {
+namespace {
+
+/// Nothing where this machine has no KVM at all.
+bool has_kvm() {
+  if (::access("/dev/kvm", R_OK | W_OK) == 0) return true;
+  WARN("skipped: no /dev/kvm");
+  return false;
+}
+
+struct CoreEstate {
+  CoreEstate() {
+    estate.reeve_json({"image", "import", "payload", kernel.path(), "--kind", "kernel"});
+    const auto job = estate.reeve_json({"vm", "create", "web", "--kernel", "payload", "--memory",
+                                        "32M", "--nic", "none", "--disk", "1M", "--start"});
+    REQUIRE(job.at("state") == "STATE_SUCCEEDED");
+  }
+  std::string state() const { return estate.vm("web").value("state", ""); }
+  std::string pid() const {
+    const auto uid = estate.vm("web").at("uid").get<std::string>();
+    return read_file(estate.dir() / ("agent/guests/" + uid + "/run/vmm/vmm.pid")).value();
+  }
+  std::size_t boots() const {
+    const auto console = estate.reeve({"vm", "console", "web", "--no-follow"});
+    std::size_t count = 0;
+    for (auto at = console.output.find("REEVE-GUEST UP"); at != std::string::npos;
+         at = console.output.find("REEVE-GUEST UP", at + 1))
+      ++count;
+    return count;
+  }
+
+  core::test::PayloadKernel kernel{core::test::kConsoleGuest};
+  Estate estate{"core = \"any\"\nlibvirt = []\n"};
+};
+
+}  // namespace
+
+TEST_CASE("machines on the own core run on through kill -9 of agent and server",
+          "[system][core][kvm][root]") {
+  if (!has_kvm()) return;
+  CoreEstate world;
+  auto& estate = world.estate;
+  CHECK(estate.vm("web").at("spec").at("hypervisor") == "core");
+  REQUIRE(estate.reeve({"vm", "console", "web", "--until", "REEVE-GUEST UP", "--timeout", "30"})
+              .exit_code == 0);
+  const auto before = world.pid();
+  const auto started = estate.vm("web").at("status").at("start_time");
+  estate.kill_agent();
+  estate.kill_server();
+  estate.start_server();
+  estate.start_agent();
+  estate.wait_until("the machine is seen running again", [&] {
+    return world.state() == "STATE_RUNNING" &&
+           estate.reeve_json({"host", "list"})[0].value("state", "") == "STATE_CONNECTED";
+  });
+  CHECK(world.pid() == before);
+  CHECK(world.boots() == 1);
+  // The new agent hears of it: its power button, its end, its crash.
+  estate.reeve_json({"vm", "stop", "web", "--grace", "30"});
+  CHECK(world.state() == "STATE_STOPPED");
+  estate.reeve_json({"vm", "start", "web"});
+  REQUIRE(::kill(std::stoi(world.pid()), SIGKILL) == 0);
+  estate.wait_until("the machine is seen crashed",
+                    [&] { return world.state() == "STATE_CRASHED"; });
+  estate.reeve_json({"vm", "delete", "web", "--force", "--yes"});
+  CHECK(estate.query("select count(*) from vm") == "0");
+}
+
+TEST_CASE("a machine on the own core is saved, restored, and dropped",
+          "[system][core][kvm][root]") {
+  if (!has_kvm()) return;
+  CoreEstate world;
+  auto& estate = world.estate;
+  const auto refuses = [&](std::vector<std::string> arguments, const std::string& reason) {
+    arguments.insert(arguments.begin(), {"-o", "json"});
+    const auto refused = estate.reeve(arguments);
+    CHECK(refused.exit_code != 0);
+    CHECK(refused.errors.find(reason) != std::string::npos);
+  };
+  refuses({"vm", "restore", "web"}, "VM_NOT_SAVED");
+  REQUIRE(estate.reeve({"vm", "console", "web", "--until", "REEVE-GUEST UP", "--timeout", "30"})
+              .exit_code == 0);
+  estate.reeve_json({"vm", "save", "web"});
+  CHECK(world.state() == "STATE_SAVED");
+  refuses({"vm", "start", "web"}, "VM_SAVED");
+  refuses({"vm", "save", "web"}, "VM_NOT_RUNNING");
+  refuses({"vm", "update", "web", "--cpus", "2"}, "VM_SAVED");
+  refuses({"vm", "stop", "web"}, "VM_SAVED");
+  estate.kill_agent();  // what is saved is on the disk
+  estate.start_agent();
+  estate.wait_until("the machine is seen saved again", [&] {
+    return estate.reeve_json({"host", "list"})[0].value("state", "") == "STATE_CONNECTED" &&
+           world.state() == "STATE_SAVED";
+  });
+  estate.reeve_json({"vm", "restore", "web"});
+  CHECK(world.state() == "STATE_RUNNING");
+  CHECK(world.boots() == 1);
+  refuses({"vm", "restore", "web"}, "VM_NOT_SAVED");
+  estate.reeve_json({"vm", "save", "web"});
+  estate.reeve_json({"vm", "stop", "web", "--grace", "0"});
+  CHECK(world.state() == "STATE_STOPPED");
+  estate.reeve_json({"vm", "start", "web"});
+  REQUIRE(estate.reeve({"vm", "console", "web", "--timeout", "30", "--no-follow"}).exit_code == 0);
+  estate.wait_until("it boots anew", [&] { return world.boots() == 2; });
+  estate.reeve_json({"vm", "save", "web"});
+  estate.reeve_json({"vm", "delete", "web", "--force", "--yes"});
+  CHECK(estate.query("select count(*) from vm") == "0");
+}
+
+}  // namespace reeve::test
