@@ -15,6 +15,8 @@ build() {
 
 # Guests are fetched before the tests start, not on some test's time.
 prepare_guests() { tools/guest/prepare kernel initramfs agent disk lab >/dev/null; }
+# What the long tests of the lab need besides.
+prepare_more_guests() { tools/guest/prepare kernel686 initramfs686 memtest debian >/dev/null; }
 
 # run_tests PRESET [ctest arguments]
 run_tests() {
@@ -32,6 +34,7 @@ cmd_test() {
   if [ $# -gt 0 ]; then
     run_tests dev -R "$1"
   elif [ -n "${CI:-}" ]; then
+    prepare_more_guests
     run_tests dev
   else
     run_tests dev -LE lab-long # ./dev lab has them

@@ -33,6 +33,7 @@ cmd_lab() {
   fi
   build dev
   prepare_guests
+  prepare_more_guests
   run_tests dev -L lab ${1:+-R "$1"}
 }
 
