@@ -34,11 +34,12 @@ function(reeve_program name)
 endfunction()
 
 # reeve_test(NAME LABEL unit|contract|sim|system|lab SOURCES ... DEPS ... [TIMEOUT seconds] [SERIAL]
-#            [PROGRAMS targets the test runs])
+#            [PROGRAMS targets the test runs] [RUNNER script])
 # One binary; every TEST_CASE in it becomes one ctest entry "NAME: sentence". SERIAL: its cases share
-# something of the machine and do not run beside each other.
+# something of the machine and do not run beside each other. RUNNER: `script BINARY` runs all cases somewhere else,
+# then `script BINARY CASE` answers for each (tests/contract/in_lab.py).
 function(reeve_test name)
-  cmake_parse_arguments(M "SERIAL" "LABEL;TIMEOUT" "SOURCES;DEPS;PROGRAMS" ${ARGN})
+  cmake_parse_arguments(M "SERIAL" "LABEL;TIMEOUT;RUNNER" "SOURCES;DEPS;PROGRAMS" ${ARGN})
   if(NOT M_TIMEOUT)
     set(M_TIMEOUT 60)
   endif()
@@ -55,6 +56,12 @@ function(reeve_test name)
   set(properties LABELS ${M_LABEL} TIMEOUT ${M_TIMEOUT})
   if(M_SERIAL)
     list(APPEND properties RESOURCE_LOCK ${name})
+  endif()
+  if(M_RUNNER)
+    set_target_properties(${name} PROPERTIES CROSSCOMPILING_EMULATOR ${M_RUNNER})
+    add_test(NAME "${name}:the run of all cases" COMMAND ${M_RUNNER} $<TARGET_FILE:${name}>)
+    set_tests_properties("${name}:the run of all cases" PROPERTIES ${properties} FIXTURES_SETUP ${name})
+    list(APPEND properties FIXTURES_REQUIRED ${name})
   endif()
   catch_discover_tests(${name} TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST PROPERTIES ${properties})
 endfunction()

@@ -1,7 +1,5 @@
 // tests/contract/driver_contract_test.cpp - what every Driver promises; see agent/driver/driver.h.
 #include <algorithm>
-#include <cstdio>
-#include <set>
 
 #include <catch2/catch.hpp>
 
@@ -9,7 +7,6 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "tests/contract/driver_worlds.h"
-#include "tests/support/paths.h"
 
 using namespace reeve;
 using namespace reeve::agent;
@@ -37,24 +34,6 @@ void define(test::DriverWorld& world, const GuestDefinition& guest) {
   const auto pending = world.driver().define(guest);
   INFO((pending.ok() ? "" : pending.error().message()));
   REQUIRE(pending.ok());
-}
-
-/// One column per world, one row per capability that any of them has.
-template <class... Worlds>
-std::string table_of_capabilities() {
-  const std::vector<std::string> names{Worlds::kName...};
-  std::vector<std::vector<std::string>> columns;
-  (columns.push_back(Worlds::make()->driver().facts().capabilities), ...);
-  std::set<std::string> rows;
-  for (const auto& column : columns) rows.insert(column.begin(), column.end());
-  std::string table = "| | " + join(names, " | ") + " |\n| --- |";
-  for (std::size_t i = 0; i < names.size(); ++i) table += " --- |";
-  for (const auto& row : rows) {
-    table += "\n| " + row + " |";
-    for (const auto& column : columns)
-      table += std::find(column.begin(), column.end(), row) != column.end() ? " yes |" : " |";
-  }
-  return table + "\n";
 }
 
 GuestDefinition running_guest(test::DriverWorld& world, const std::string& name) {
@@ -360,12 +339,4 @@ TEMPLATE_TEST_CASE("facts are sorted and complete", "[driver]", REEVE_DRIVER_WOR
   CHECK_FALSE(facts.kind.empty());
   CHECK_FALSE(facts.version.empty());
   CHECK(std::is_sorted(facts.capabilities.begin(), facts.capabilities.end()));
-}
-
-TEST_CASE("the published table of drivers is what they say", "[driver]") {
-  const auto table = table_of_capabilities<REEVE_DRIVER_WORLDS>();
-  std::fputs(table.c_str(), stdout);
-  const auto guide = read_file(test::source_dir() / "docs/guide/drivers.md").value();
-  INFO("put the table above between the marks in docs/guide/drivers.md");
-  CHECK(guide.find("<!-- table -->\n" + table + "<!-- end -->") != std::string::npos);
 }

@@ -1,21 +1,13 @@
+// tests/contract/driver_worlds.cpp - worlds of the simulated driver and of libvirt.
 #include "tests/contract/driver_worlds.h"
 
-#include <algorithm>
 #include <fstream>
-#include <thread>
 
 #include <catch2/catch.hpp>
 
-#include "agent/driver/core/driver.h"
 #include "agent/driver/libvirt/driver.h"
 #include "agent/driver/sim/driver.h"
-#include "base/file.h"
 #include "base/sim_loop.h"
-#include "base/subprocess.h"
-#include "base/unix_socket.h"
-#include "base/uuid.h"
-#include "tests/hypervisor_core/support/console_guest.h"
-#include "tests/hypervisor_core/support/payload_kernel.h"
 #include "tests/support/guest_files.h"
 #include "tests/support/libvirtd.h"
 
@@ -25,15 +17,6 @@ using namespace reeve::agent;
 using namespace std::chrono_literals;
 
 namespace {
-
-bool poll_until(const std::function<bool()>& holds) {
-  const auto end = std::chrono::steady_clock::now() + 150s;
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(20ms);
-  }
-  return true;
-}
 
 class SimBed final : public DriverWorld {
  public:
@@ -115,113 +98,13 @@ class LibvirtQemuBed final : private Libvirtd, public LibvirtBed {
   }
 };
 
-class CorePayloadBed final : private TempDir, public DriverWorld {
- public:
-  CorePayloadBed() { restart_driver(); }
-  ~CorePayloadBed() override {
-    const auto left = driver_->list();
-    for (const auto& guest : left.ok() ? left.value() : std::vector<GuestSeen>{})
-      (void)driver_->power_off(guest.uid);
-  }
-  Driver& driver() override { return *driver_; }
-  bool restart_driver() override {
-    driver_.reset();
-    core_driver::CoreOptions options;
-    options.records = path() / "records";
-    options.program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "reeve-vmm";
-    options.version = "test";
-    options.boot_id = "boot";
-    options.usable = true;
-    auto made = core_driver::CoreDriver::create(std::move(options), RealClock::instance());
-    INFO((made.ok() ? "" : made.error().message()));
-    REQUIRE(made.ok());
-    driver_ = std::move(made).value();
-    return true;
-  }
-  void furnish(GuestDefinition& guest) override { guest.kernel_path = kernel_.path(); }
-  void wait_until_up(const GuestDefinition& guest, int times) override {
-    const auto log = driver_->serial_console()->log_path(guest.uid).value();
-    REQUIRE(poll_until([&] { return contains(log, "REEVE-GUEST UP", times); }));
-  }
-  std::pair<std::string, std::string> exchange() override { return {"anything\n", "one-42"}; }
-  bool eventually(const std::function<bool()>& holds) override { return poll_until(holds); }
-
- private:
-  const core::test::PayloadKernel kernel_{core::test::kConsoleGuest};
-  std::unique_ptr<Driver> driver_;
-};
-
 }  // namespace
-
-Fd connect_to(const std::string& socket_path) {
-  auto socket = connect_unix(socket_path, SocketWaits::Yes);
-  REQUIRE(socket.ok());
-  return std::move(socket).value();
-}
-
-bool contains(const std::string& file, std::string_view text, int times) {
-  const auto content = read_file(file);
-  if (!content.ok()) return false;
-  int found = 0;
-  for (auto at = content.value().find(text); at != std::string::npos;
-       at = content.value().find(text, at + 1))
-    ++found;
-  return found >= times;
-}
-
-GuestDefinition DriverWorld::guest(const std::string& name) {
-  GuestDefinition guest{
-      .uid = new_uuid(random_), .display_name = name, .cpus = 1, .memory_mib = 128};
-  guest.run_dir = dir_ / guest.uid.substr(0, 8);
-  REQUIRE(make_dirs(guest.run_dir).ok());
-  furnish(guest);
-  return guest;
-}
-
-bool DriverWorld::can(const std::string& capability) {
-  const auto facts = driver().facts();
-  return std::find(facts.capabilities.begin(), facts.capabilities.end(), capability) !=
-         facts.capabilities.end();
-}
-
-GuestState DriverWorld::state(const std::string& uid) {
-  const auto seen = driver().get(uid);
-  INFO((seen.ok() ? "" : seen.error().message()));
-  REQUIRE(seen.ok());
-  return seen.value().state;
-}
-
-bool DriverWorld::becomes(const std::string& uid, GuestState wanted) {
-  return eventually([&] { return state(uid) == wanted; });
-}
-
-std::function<void(std::string)> Heard::listener() {
-  return [this](std::string uid) {
-    std::scoped_lock lock(mutex_);
-    uids_.push_back(std::move(uid));
-  };
-}
-bool Heard::has(const std::string& uid) const {
-  std::scoped_lock lock(mutex_);
-  return std::find(uids_.begin(), uids_.end(), uid) != uids_.end();
-}
-std::vector<std::string> Heard::all() const {
-  std::scoped_lock lock(mutex_);
-  return uids_;
-}
-void Heard::clear() {
-  std::scoped_lock lock(mutex_);
-  uids_.clear();
-}
 
 std::unique_ptr<DriverWorld> SimWorldOfDrivers::make() {
   return std::make_unique<SimBed>();
 }
 std::unique_ptr<DriverWorld> LibvirtTestWorld::make() {
   return std::make_unique<LibvirtTestBed>();
-}
-std::unique_ptr<DriverWorld> CorePayloadWorld::make() {
-  return std::make_unique<CorePayloadBed>();
 }
 std::unique_ptr<DriverWorld> LibvirtQemuWorld::make() {
   return std::make_unique<LibvirtQemuBed>();

@@ -1,9 +1,11 @@
 // tests/contract/driver_worlds.h - the hypervisors that the driver contract runs over.
 //
 // A world is one hypervisor made for one test case, and all the suite needs to know about it. To
-// add a driver: write its world, add it to REEVE_DRIVER_WORLDS.
+// add a driver: write its world, add it to REEVE_DRIVER_WORLDS. The suite is built twice: with
+// these, and with the own core and real Linux for the KVM lab (in_lab).
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -48,6 +50,9 @@ class DriverWorld {
   TempDir dir_;
 };
 
+/// Asks again and again for a while.
+bool poll_until(const std::function<bool()>& holds,
+                std::chrono::seconds limit = std::chrono::seconds(150));
 Fd connect_to(const std::string& socket_path);
 bool contains(const std::string& file, std::string_view text, int times = 1);
 
@@ -85,8 +90,18 @@ struct CorePayloadWorld {
   static std::unique_ptr<DriverWorld> make();
 };
 
+/// The own core with unmodified Linux, a disk and a network card each: in the lab machine.
+struct CoreLinuxWorld {
+  static constexpr const char* kName = "core, Linux";
+  static std::unique_ptr<DriverWorld> make();
+};
+
+#ifdef REEVE_CONTRACT_IN_LAB
+#define REEVE_DRIVER_WORLDS reeve::test::CoreLinuxWorld
+#else
 #define REEVE_DRIVER_WORLDS                                                                     \
   reeve::test::SimWorldOfDrivers, reeve::test::LibvirtTestWorld, reeve::test::LibvirtQemuWorld, \
       reeve::test::CorePayloadWorld
+#endif
 
 }  // namespace reeve::test
