@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""tests/contract/in_lab.py - a suite of tests in the KVM lab: one run of the machine, an answer for each case.
-
-  in_lab.py PROGRAM              runs all cases there; fails unless every one of them came to an end
-  in_lab.py PROGRAM CASE         fails unless that run says that the case passed
-  in_lab.py PROGRAM --list-...   asks the program, here
-"""
+# tests/contract/in_lab.py - a suite of tests in the KVM lab: one run of the machine, an answer for each case.
+#
+#   in_lab.py PROGRAM              runs all cases there; fails unless every one of them came to an end
+#   in_lab.py PROGRAM CASE         fails unless that run says that the case passed
+#   in_lab.py PROGRAM --list-...   asks the program, here
 import os
 import re
 import subprocess
