@@ -5,7 +5,7 @@
 // KVM is one implementation (accel/kvm); an instruction interpreter or translator can be another:
 // it would call the ExitHandler from its memory path, and return null for the optional abilities.
 //
-// Order: create the partition, map memory, create the vCPUs, give them CPUID and registers, run
+// Order: create the partition with its memory, create the vCPUs, give them CPUID and registers, run
 // each on its own thread. The GuestMemory and every ExitHandler outlive the partition.
 #pragma once
 
@@ -183,7 +183,10 @@ class Accelerator {
   virtual std::uint32_t max_vcpus() const = 0;
   /// What this accelerator can show a guest, before the machine shapes it (cpu/cpuid.h).
   virtual Result<std::vector<CpuidLeaf>> supported_cpuid() const = 0;
-  virtual Result<std::unique_ptr<Partition>> create_partition() = 0;
+  /// With `memory` mapped. Later set_memory() calls cost milliseconds where the accelerator waits
+  /// for everybody who might still see the old map.
+  virtual Result<std::unique_ptr<Partition>> create_partition(
+      std::span<const MemorySlot> memory) = 0;
 };
 
 }  // namespace reeve::core::accel

@@ -75,6 +75,15 @@ GuestMemory::~GuestMemory() {
   if (mapping_ != nullptr) munmap(mapping_, size_bytes_);
 }
 
+/// The kernel lets us go on when a page has been put there, or when nobody will put it any more.
+bool GuestMemory::wait_for(const Region& region, Gpa address, std::uint64_t length) const {
+  if (content_.load() == Content::Lost) return false;
+  const std::byte* first = region.host + (address - region.range.base);
+  for (std::uint64_t at = 0; at < length; at += kPageSize - (address + at) % kPageSize)
+    (void)std::atomic_ref(const_cast<std::byte&>(first[at])).load(std::memory_order_relaxed);
+  return content_.load() != Content::Lost;
+}
+
 bool GuestMemory::read(Gpa address, std::span<std::byte> out) const {
   const auto source = span(address, out.size());
   if (!source) return false;
@@ -100,11 +109,19 @@ bool GuestMemory::fill(Gpa address, std::uint64_t length, std::byte value) {
   return true;
 }
 
+void GuestMemory::set_release_listener(ReleaseListener* listener) {
+  Lock lock(listener_mutex_);
+  listener_ = listener;
+}
+
 Status GuestMemory::release(Gpa address, std::uint64_t length) {
-  const Region* region = find(address, length);
+  const Region* region = content_.load() == Content::Lost ? nullptr : find(address, length);
   if (region == nullptr || address % kPageSize != 0 || length % kPageSize != 0)
     return layout_error("only whole pages of guest memory can be given back");
-  if (auto* listener = listener_.load()) listener->releasing(address, length);
+  {
+    Lock lock(listener_mutex_);
+    if (listener_ != nullptr) listener_->releasing(address, length);
+  }
   // Failing (no huge page to split) leaves the memory where it is, which is only a pity.
   (void)fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                   static_cast<off_t>(region->file_offset + (address - region->range.base)),
@@ -114,8 +131,11 @@ Status GuestMemory::release(Gpa address, std::uint64_t length) {
 }
 
 Status GuestMemory::discard() {
-  if (auto* listener = listener_.load())
-    for (const auto& region : regions_) listener->releasing(region.range.base, region.range.size);
+  {
+    Lock lock(listener_mutex_);
+    for (const auto& region : regions_)
+      if (listener_ != nullptr) listener_->releasing(region.range.base, region.range.size);
+  }
   if (fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
                 static_cast<off_t>(size_bytes_)) != 0)
     return unavailable("discarding guest memory");

@@ -23,6 +23,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/mutex.h"
 #include "base/status.h"
 
 namespace reeve::core {
@@ -54,6 +55,11 @@ class ReleaseListener {
   virtual void releasing(Gpa address, std::uint64_t length) = 0;
 };
 
+/// What a GuestMemory holds. Who touches memory that is Arriving waits until that part is there.
+/// Lost refuses all access, as if there were no RAM: what is missing would read as zeroes, and a
+/// device would take them for the guest's.
+enum class Content : std::uint8_t { There, Arriving, Lost };
+
 class GuestMemory {
  public:
   /// A range of RAM and where it lives here.
@@ -77,7 +83,7 @@ class GuestMemory {
   /// The memfd behind all regions, for another process that must map guest RAM. Size is sealed.
   int fd() const { return fd_.get(); }
 
-  /// Copies RAM out; false and `out` untouched when the range is not RAM.
+  /// Copies RAM out; false and `out` untouched when the range is not RAM, or lost (see Content).
   [[nodiscard]] bool read(Gpa address, std::span<std::byte> out) const;
   /// Copies into RAM and marks it dirty; false and nothing written when the range is not RAM.
   [[nodiscard]] bool write(Gpa address, std::span<const std::byte> bytes);
@@ -86,7 +92,9 @@ class GuestMemory {
   /// MEMORY_LAYOUT when they are not RAM; where the host keeps them they stay as they are.
   Status release(Gpa address, std::uint64_t length);
   /// Told before pages are given back; null: nobody. The listener outlives its being set.
-  void set_release_listener(ReleaseListener* listener) { listener_ = listener; }
+  void set_release_listener(ReleaseListener* listener);
+  /// For whoever fills memory while it is used (userfaultfd); There at first, Lost for ever.
+  void set_content(Content content) { content_ = content; }
   /// All of RAM reads as zeroes again and its pages go back to the host. Only while nothing uses
   /// it.
   Status discard();
@@ -124,7 +132,7 @@ class GuestMemory {
   /// The bytes themselves, for zero-copy I/O (iovec, io_uring). Absent when not RAM. The guest may
   /// change them under the caller. Whoever changes them calls mark_dirty() *after* the change.
   [[nodiscard]] std::optional<std::span<std::byte>> span(Gpa address, std::uint64_t length) const {
-    const Region* region = find(address, length);
+    const Region* region = reach(address, length);
     if (region == nullptr) return std::nullopt;
     return std::span(region->host + (address - region->range.base), length);
   }
@@ -165,11 +173,18 @@ class GuestMemory {
       if (region.range.covers(address, length)) return &region;
     return nullptr;
   }
+  /// The same once the content is there.
+  const Region* reach(Gpa address, std::uint64_t length) const {
+    const Region* region = find(address, length);
+    if (region == nullptr || content_.load() == Content::There) return region;
+    return wait_for(*region, address, length) ? region : nullptr;
+  }
+  bool wait_for(const Region& region, Gpa address, std::uint64_t length) const;
   template <class T>
   T* aligned(Gpa address) const {
     static_assert(std::endian::native == std::endian::little);
     if (address % sizeof(T) != 0) return nullptr;
-    const Region* region = find(address, sizeof(T));
+    const Region* region = reach(address, sizeof(T));
     if (region == nullptr) return nullptr;
     return reinterpret_cast<T*>(region->host + (address - region->range.base));
   }
@@ -180,7 +195,9 @@ class GuestMemory {
   std::uint64_t size_bytes_ = 0;
   std::byte* mapping_ = nullptr;
   std::atomic<bool> tracking_{false};
-  std::atomic<ReleaseListener*> listener_{nullptr};
+  std::atomic<Content> content_{Content::There};
+  Mutex listener_mutex_;
+  ReleaseListener* listener_ REEVE_GUARDED_BY(listener_mutex_) = nullptr;
   std::vector<std::unique_ptr<std::atomic<std::uint64_t>[]>> dirty_;  ///< one bitmap per region
 };
 

@@ -63,9 +63,17 @@ void Queue::break_ring() {
   interrupts_.needs_reset();
 }
 
+/// create() checked that the rings are in RAM: what cannot be read is lost (Content::Lost).
+std::optional<std::uint16_t> Queue::ring_value(Gpa address) {
+  const auto value = memory_.load_acquire<std::uint16_t>(address);
+  if (!value) break_ring();
+  return value;
+}
+
 bool Queue::fetch_available() {
-  // create() checked that the rings are in RAM, which never changes, so the optionals hold values.
-  seen_available_ = *memory_.load_acquire<std::uint16_t>(config_.available + kIndexOffset);
+  const auto available = ring_value(config_.available + kIndexOffset);
+  if (!available) return false;
+  seen_available_ = *available;
   const auto pending = static_cast<std::uint16_t>(seen_available_ - next_available_);
   if (pending > config_.size) {
     break_ring();
@@ -102,15 +110,15 @@ bool Queue::driver_has_more() {
 
 std::optional<Chain> Queue::pop() {
   while (driver_has_more()) {
-    const auto head = *memory_.load_acquire<std::uint16_t>(config_.available + kRingOffset +
-                                                           2u * slot(next_available_));
-    if (head >= config_.size || heads_in_flight_[head]) {
+    const auto head = ring_value(config_.available + kRingOffset + 2u * slot(next_available_));
+    if (!head) return std::nullopt;
+    if (*head >= config_.size || heads_in_flight_[*head]) {
       break_ring();
       return std::nullopt;
     }
     ++next_available_;
     ++counters_.chains;
-    if (auto chain = open(head)) return chain;
+    if (auto chain = open(*head)) return chain;
   }
   return std::nullopt;
 }
@@ -223,11 +231,11 @@ bool Queue::driver_wants_interrupt() {
   if (before == next_used_) return false;
   std::atomic_thread_fence(std::memory_order_seq_cst);  // our index first, then the driver's wish
   if (has(kRingEventIndex)) {
-    const auto event =
-        *memory_.load_acquire<std::uint16_t>(config_.available + kRingOffset + 2u * config_.size);
-    return crossed(event, next_used_, before);
+    const auto event = ring_value(config_.available + kRingOffset + 2u * config_.size);
+    return event && crossed(*event, next_used_, before);
   }
-  return !(*memory_.load_acquire<std::uint16_t>(config_.available) & kAvailableNoInterrupt);
+  const auto flags = ring_value(config_.available);
+  return flags && !(*flags & kAvailableNoInterrupt);
 }
 
 void Queue::signal_used() {

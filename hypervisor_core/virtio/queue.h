@@ -101,6 +101,7 @@ class Queue {
 
   Queue(GuestMemory& memory, Interrupts& interrupts, const QueueConfig& config,
         QueuePosition position);
+  std::optional<std::uint16_t> ring_value(Gpa address);
   bool fetch_available();
   std::optional<Chain> open(std::uint16_t head);
   bool driver_has_more();

@@ -99,15 +99,13 @@ Status Board::open_images() {
 Status Board::make_memory() {
   memory_ = TRY(GuestMemory::create(ram_layout(config_.memory_mib() * kMiB),
                                     backing_of(config_.page_backing())));
-  partition_ = TRY(world_.accelerator.create_partition());
-  std::uint32_t slot = 0;
-  for (const auto& region : memory_->regions()) {
-    TRY(partition_->set_memory({.id = slot,
-                                .address = region.range.base,
-                                .size = region.range.size,
-                                .host = region.host}));
-    ++slot;
-  }
+  std::vector<accel::MemorySlot> slots;
+  for (const auto& region : memory_->regions())
+    slots.push_back({.id = static_cast<std::uint32_t>(slots.size()),
+                     .address = region.range.base,
+                     .size = region.range.size,
+                     .host = region.host});
+  partition_ = TRY(world_.accelerator.create_partition(slots));
   return {};
 }
 

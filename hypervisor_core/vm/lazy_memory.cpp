@@ -55,6 +55,7 @@ Result<std::unique_ptr<LazyMemory>> LazyMemory::start(GuestMemory& memory, Fd fi
       new LazyMemory(memory, std::move(file), std::move(chunks), std::move(lost)));
   TRY(lazy->open_faults());
   memory.set_release_listener(lazy.get());
+  memory.set_content(Content::Arriving);
   lazy->thread_ = std::thread([raw = lazy.get()] {
     pthread_setname_np(pthread_self(), "memory-fill");
     raw->run();
@@ -82,9 +83,12 @@ Status LazyMemory::open_faults() {
 }
 
 LazyMemory::~LazyMemory() {
+  if (!thread_.joinable()) return;  // start() failed: nothing has been taken over
   stopping_ = true;
-  if (thread_.joinable()) thread_.join();
+  thread_.join();
   memory_.set_release_listener(nullptr);
+  // First this, then faults_ goes: those who wait find out that what they have waited for is lost.
+  if (bytes_left_ != 0) memory_.set_content(Content::Lost);
 }
 
 Status LazyMemory::wait_until_filled() {
@@ -109,6 +113,13 @@ std::optional<std::size_t> LazyMemory::page_number(Gpa address) const {
   return std::nullopt;
 }
 
+/// Not GuestMemory::span(), which waits for us.
+std::byte* LazyMemory::host_of(Gpa address, std::uint64_t length) const {
+  for (const auto& region : memory_.regions())
+    if (region.range.covers(address, length)) return region.host + (address - region.range.base);
+  return nullptr;
+}
+
 bool LazyMemory::settled(Gpa address) const {
   return settled_[*page_number(address)];
 }
@@ -127,9 +138,13 @@ void LazyMemory::releasing(Gpa address, std::uint64_t length) {
 
 void LazyMemory::run() {
   const auto outcome = fill();
-  if (!outcome.ok()) lost_(outcome.error());
-  // Those who wait for lost memory must not go on with zeroes; nobody waits when all is there.
-  if (outcome.ok()) faults_.reset();
+  if (!outcome.ok()) {
+    memory_.set_content(Content::Lost);  // nobody begins to wait any more
+    lost_(outcome.error());
+  } else if (bytes_left_ == 0) {
+    memory_.set_content(Content::There);
+    faults_.reset();
+  }
   Lock lock(state_mutex_);
   outcome_ = outcome;
   state_changed_.notify_all();
@@ -216,12 +231,13 @@ Status LazyMemory::place(const SavedChunk& chunk, std::span<const std::byte> pag
 }
 
 Status LazyMemory::copy_run(Gpa address, std::span<const std::byte> pages) {
-  const auto target = memory_.span(address, pages.size());
-  if (!target) return Error{Code::InvalidArgument, "STATE_FORMAT", "memory outside of the machine"};
+  std::byte* const target = host_of(address, pages.size());
+  if (target == nullptr)
+    return Error{Code::InvalidArgument, "STATE_FORMAT", "memory outside of the machine"};
   std::size_t done = 0;
   while (done < pages.size()) {
     uffdio_copy copy{};
-    copy.dst = number(target->data() + done);
+    copy.dst = number(target + done);
     copy.src = number(pages.data() + done);
     copy.len = pages.size() - done;
     if (ioctl(faults_.get(), UFFDIO_COPY, &copy) == 0) return {};

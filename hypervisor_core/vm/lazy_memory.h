@@ -4,7 +4,7 @@
 // the kernel until the thread "memory-fill" has put it there (userfaultfd). Those who wait come
 // first, the rest follows in order. Pages that were given back to the host meanwhile (balloon,
 // reset) stay empty. When a piece cannot be read, or its checksum is wrong, nobody who waits for it
-// goes on: the machine must end.
+// goes on, and nobody gets at memory any more (Content::Lost): the machine must end.
 #pragma once
 
 #include <atomic>
@@ -30,7 +30,7 @@ class LazyMemory final : private ReleaseListener {
   static Result<std::unique_ptr<LazyMemory>> start(GuestMemory& memory, Fd file,
                                                    std::vector<SavedChunk> chunks,
                                                    std::function<void(const Error&)> lost);
-  /// Stops; what is missing then reads as zeroes.
+  /// Stops; memory that lacks something then is Content::Lost, and whoever waits for it goes on.
   ~LazyMemory() override;
   LazyMemory(const LazyMemory&) = delete;
   LazyMemory& operator=(const LazyMemory&) = delete;
@@ -58,6 +58,7 @@ class LazyMemory final : private ReleaseListener {
   bool settled(Gpa address) const REEVE_REQUIRES(mutex_);
   void settle(Gpa address, std::uint64_t pages) REEVE_REQUIRES(mutex_);
   std::optional<std::size_t> page_number(Gpa address) const;
+  std::byte* host_of(Gpa address, std::uint64_t length) const;
 
   GuestMemory& memory_;
   const Fd file_;

@@ -51,7 +51,8 @@ struct VmOptions {
   OpenNetwork open_network{};
   /// The memory of a machine that was restored lazily cannot be read: it has ended with this
   /// report, but threads that wait for that memory never go on. The process should end here; if it
-  /// does not, they go on with zeroes when the Vm is destroyed. Some thread of the machine.
+  /// does not, they go on when the Vm is destroyed: no device gets at memory any more
+  /// (Content::Lost), the vCPUs are parked. Some thread of the machine.
   std::function<void(const v1::ExitReport&)> on_memory_lost{};
 };
 

@@ -86,7 +86,7 @@ class Kvm final : public Accelerator {
     return Error{Code::Internal, "SYSTEM_CALL", "KVM reports too many CPUID leaves"};
   }
 
-  Result<std::unique_ptr<Partition>> create_partition() override {
+  Result<std::unique_ptr<Partition>> create_partition(std::span<const MemorySlot> memory) override {
     Fd vm(kvm_ioctl(device_.get(), KVM_CREATE_VM));
     if (!vm) return errno_error("creating a KVM virtual machine");
     const int xsave = kvm_ioctl(vm.get(), KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
@@ -95,7 +95,7 @@ class Kvm final : public Accelerator {
       traits_.xsave_size = static_cast<std::size_t>(std::max(xsave, 4096));
     }
     return KvmPartition::create(std::move(vm), traits_,
-                                static_cast<std::size_t>(capability(KVM_CAP_IRQ_ROUTING)));
+                                static_cast<std::size_t>(capability(KVM_CAP_IRQ_ROUTING)), memory);
   }
 
  private:

@@ -18,7 +18,8 @@ namespace reeve::core::accel::kvm {
 class KvmPartition final : public Partition, public Doorbells {
  public:
   static Result<std::unique_ptr<Partition>> create(Fd fd, const VcpuTraits& traits,
-                                                   std::size_t max_routes);
+                                                   std::size_t max_routes,
+                                                   std::span<const MemorySlot> memory);
 
   Status set_memory(const MemorySlot& slot) override;
   Status take_dirty(std::uint32_t slot, std::span<std::uint64_t> bitmap) override;
@@ -39,7 +40,7 @@ class KvmPartition final : public Partition, public Doorbells {
   class Line;
 
   KvmPartition(Fd fd, const VcpuTraits& traits, std::size_t max_routes);
-  Status set_up();
+  Status set_up(std::span<const MemorySlot> memory);
   Status set_route(std::uint32_t gsi, const MsiMessage& message);
   void release_route(std::uint32_t gsi);
   Status write_routes() REEVE_REQUIRES(mutex_);

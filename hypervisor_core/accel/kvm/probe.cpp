@@ -187,8 +187,8 @@ Result<KvmUsability> run_payload(Accelerator& kvm, std::chrono::milliseconds dea
   auto memory = TRY(GuestMemory::create(std::span(&range, 1)));
   if (!write_payload(*memory))
     return Error{Code::Internal, "PROBE_PAYLOAD", "the payload does not fit"};
-  auto partition = TRY(kvm.create_partition());
-  TRY(partition->set_memory({.address = 0, .size = kMemory, .host = memory->regions()[0].host}));
+  const MemorySlot slot{.size = kMemory, .host = memory->regions()[0].host};
+  auto partition = TRY(kvm.create_partition(std::span(&slot, 1)));
   auto vcpu = TRY(partition->create_vcpu(0));
   const auto cpuid = TRY(kvm.supported_cpuid());
   TRY(vcpu->set_cpuid(cpuid));

@@ -111,7 +111,7 @@ namespace {
 
 /// False with a printed reason where KVM has no dirty ring.
 bool has_dirty_ring(Accelerator& kvm) {
-  auto partition = Payload::take(kvm.create_partition());
+  auto partition = Payload::take(kvm.create_partition({}));
   if (partition->dirty_ring() == nullptr) return false;
   const auto enabled = partition->dirty_ring()->enable(256);
   if (enabled.ok()) return true;
@@ -147,7 +147,7 @@ TEST_CASE("a guest that writes more pages than the dirty ring holds goes on, non
           "[accel][kvm]") {
   auto kvm = kvm_or_skip();
   if (!kvm || !has_dirty_ring(*kvm)) return;
-  auto tiny = Payload::take(kvm->create_partition());
+  auto tiny = Payload::take(kvm->create_partition({}));
   CHECK(tiny->dirty_ring()->enable(300).error().reason() == "DIRTY_RING_SIZE");
   CHECK(tiny->dirty_ring()->enable(16).error().reason() == "DIRTY_RING_SIZE");
   // Writes a byte every 256 from 64 KiB up through ds: 15 times 16 pages of 4 KiB, and all again.

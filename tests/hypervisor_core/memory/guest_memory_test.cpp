@@ -121,6 +121,22 @@ TEST_CASE("the memory file cannot be resized behind our back", "[memory]") {
   CHECK(ftruncate(memory->fd(), 1 << 30) != 0);
 }
 
+TEST_CASE("lost memory refuses all access, whatever was there", "[memory]") {
+  auto memory = two_regions();
+  REQUIRE(memory->write_le<std::uint32_t>(0, 7));
+  memory->set_content(Content::Arriving);
+  CHECK(memory->read_le<std::uint32_t>(0) == 7u);
+  memory->set_content(Content::Lost);
+  CHECK_FALSE(memory->read_le<std::uint32_t>(0));
+  CHECK_FALSE(memory->write_le<std::uint32_t>(0, 1));
+  CHECK_FALSE(memory->fill(0, 16, std::byte{1}));
+  CHECK_FALSE(memory->span(0, 16));
+  CHECK_FALSE(memory->load_acquire<std::uint32_t>(0));
+  CHECK_FALSE(memory->store_release<std::uint32_t>(0, 1));
+  CHECK(memory->release(0, kPageSize).error().reason() == "MEMORY_LAYOUT");
+  CHECK(memory->contains(0, 16));
+}
+
 TEST_CASE("RAM leaves the hole below 4 GiB free", "[memory]") {
   CHECK(ram_layout(32 * kMiB) == std::vector<MemoryRange>{{0, 32 * kMiB}});
   CHECK(ram_layout(3 * kGiB) == std::vector<MemoryRange>{{0, 3 * kGiB}});

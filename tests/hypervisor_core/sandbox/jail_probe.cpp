@@ -7,6 +7,8 @@
 // outside. A line "WORKED thread: what" for each thing that should have failed and did not,
 // "FAILED" for what must work and did not. --drop gives up root first. Ends with 0 when there is
 // neither.
+#include <array>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -17,6 +19,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/io_uring.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -241,6 +244,95 @@ void try_disk(AsyncDisk& disk, const char* name) {
   }).join();
 }
 
+constexpr unsigned kDepth = 8;
+
+/// A disk's ring in the hands of somebody who knows only its descriptor.
+class StolenRing {
+ public:
+  /// Before the jail: finds it, and learns from a ring of the same size how its memory is laid out.
+  StolenRing() {
+    layout_.flags = IORING_SETUP_R_DISABLED;
+    for (int fd = 0; fd < 64; ++fd) {
+      std::array<char, 64> target{};
+      if (readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), target.data(), 63) > 0 &&
+          std::string(target.data()) == "anon_inode:[io_uring]")
+        ring_ = fd;
+    }
+    const Fd like(static_cast<int>(syscall(SYS_io_uring_setup, kDepth, &layout_)));
+  }
+  bool found() const { return ring_ >= 0; }
+  bool maps() {
+    const auto map = [this](std::size_t bytes, off_t what) {
+      return static_cast<std::byte*>(
+          mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, ring_, what));
+    };
+    queues_ =
+        map(layout_.cq_off.cqes + layout_.cq_entries * sizeof(io_uring_cqe), IORING_OFF_SQ_RING);
+    entries_ = reinterpret_cast<io_uring_sqe*>(
+        map(layout_.sq_entries * sizeof(io_uring_sqe), IORING_OFF_SQES));
+    return queues_ != MAP_FAILED && entries_ != MAP_FAILED;
+  }
+  /// What the kernel answers.
+  int ask(const io_uring_sqe& entry) {
+    const unsigned tail = number(layout_.sq_off.tail);
+    const unsigned slot = tail % layout_.sq_entries;
+    entries_[slot] = entry;
+    number(layout_.sq_off.array + slot * 4) = slot;
+    std::atomic_ref(number(layout_.sq_off.tail)).store(tail + 1, std::memory_order_release);
+    if (syscall(SYS_io_uring_enter, ring_, 1, 1, IORING_ENTER_GETEVENTS, nullptr, 0) < 0)
+      return -errno;
+    const unsigned head = number(layout_.cq_off.head);
+    if (std::atomic_ref(number(layout_.cq_off.tail)).load(std::memory_order_acquire) == head)
+      return -ENODATA;
+    const auto* answers = reinterpret_cast<const io_uring_cqe*>(queues_ + layout_.cq_off.cqes);
+    const int result = answers[head % layout_.cq_entries].res;
+    std::atomic_ref(number(layout_.cq_off.head)).store(head + 1, std::memory_order_release);
+    return result;
+  }
+  int descriptor() const { return ring_; }
+
+ private:
+  unsigned& number(std::size_t at) { return *reinterpret_cast<unsigned*>(queues_ + at); }
+
+  int ring_ = -1;
+  io_uring_params layout_{};
+  std::byte* queues_ = nullptr;
+  io_uring_sqe* entries_ = nullptr;
+};
+
+/// On a disk's thread: nothing but a disk's work gets through the ring.
+void try_ring(StolenRing& stolen) {
+  std::thread([&] {
+    const char* name = "stolen ring";
+    must(sandbox::narrow_thread(ThreadRole::Disk).ok(), name, "narrow");
+    must(stolen.maps(), name, "its memory");
+    io_uring_sqe sync{};
+    sync.opcode = IORING_OP_FSYNC;
+    sync.fd = -1;
+    const int allowed = stolen.ask(sync);
+    if (allowed != -EBADF) note("UNCLEAR", name, "fsync of nothing", -allowed);
+    const auto refused = [&](const io_uring_sqe& entry, const std::string& what) {
+      const int result = stolen.ask(entry);
+      if (result != -EACCES) note("WORKED", name, what.c_str(), result < 0 ? -result : 0);
+    };
+    for (int operation = 0; operation < IORING_OP_LAST; ++operation) {
+      if (operation == IORING_OP_READV || operation == IORING_OP_WRITEV ||
+          operation == IORING_OP_FSYNC || operation == IORING_OP_FALLOCATE)
+        continue;
+      io_uring_sqe entry{};
+      entry.opcode = static_cast<__u8>(operation);
+      entry.fd = AT_FDCWD;
+      entry.addr = reinterpret_cast<std::uintptr_t>("/inside");
+      refused(entry, "operation " + std::to_string(operation));
+    }
+    sync.flags = IOSQE_ASYNC;
+    refused(sync, "a request with flags");
+    if (call(SYS_io_uring_register, stolen.descriptor(), IORING_REGISTER_PROBE, nullptr, 0) ||
+        errno != EPERM)
+      note("WORKED", name, "register", errno);
+  }).join();
+}
+
 int fail(const Error& error) {
   std::printf("NO JAIL %s\n", error.message().c_str());
   return 99;
@@ -265,7 +357,9 @@ int main(int count, char** arguments) {
   must(ftruncate(bytes.get(), 1 << 20) == 0, "first", "a file for the disk");
   const auto disk = RawDisk::open(std::move(bytes), Access::ReadWrite);
   if (!disk.ok()) return fail(disk.error());
-  const auto ring = make_uring_disk(*disk.value(), 8);
+  const auto ring = make_uring_disk(*disk.value(), kDepth);
+  StolenRing stolen;
+  must(!ring.ok() || stolen.found(), "first", "find the ring");
   const auto threaded =
       make_threaded_disk(*disk.value(), 1, [] { return sandbox::narrow_thread(ThreadRole::Disk); });
   std::thread early([] { must(true, "early", ""); });  // threads made before are in the jail too
@@ -286,7 +380,10 @@ int main(int count, char** arguments) {
       {ThreadRole::Device, "device"},   {ThreadRole::Control, "control"},
       {ThreadRole::Events, "events"},   {ThreadRole::Fill, "fill"}};
   for (const auto& [role, name] : roles) try_role(role, name);
-  if (ring.ok()) try_disk(*ring.value(), "ring");
+  if (ring.ok()) {
+    try_disk(*ring.value(), "ring");
+    try_ring(stolen);
+  }
   if (threaded.ok()) try_disk(*threaded.value(), "disk threads");
   std::fflush(stdout);
   return surprises == 0 ? 0 : 1;

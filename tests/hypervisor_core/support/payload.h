@@ -42,7 +42,7 @@ struct Payload {
     std::vector<std::byte> bytes;
     for (const int byte : code) bytes.push_back(static_cast<std::byte>(byte));
     REQUIRE(memory->write(kCode, bytes));
-    partition = take(kvm.create_partition());
+    partition = take(kvm.create_partition({}));
     if (dirty_ring != 0) REQUIRE(partition->dirty_ring()->enable(dirty_ring).ok());
     REQUIRE(partition
                 ->set_memory({.address = 0,

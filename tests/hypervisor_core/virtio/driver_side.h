@@ -50,7 +50,7 @@ class DriverSide {
  public:
   DriverSide(GuestMemory& memory, Gpa base, std::uint16_t size = 16,
              std::uint64_t features = kCommonFeatures, std::uint16_t index = 0)
-      : memory_(memory), base_(base), next_room_(base + 0x10000) {
+      : memory_(&memory), base_(base), next_room_(base + 0x10000) {
     config_ = {.index = index,
                .size = size,
                .descriptors = base,
@@ -60,7 +60,7 @@ class DriverSide {
   }
   const QueueConfig& config() const { return config_; }
   std::unique_ptr<Queue> make_queue(Interrupts& interrupts, QueuePosition position = {}) {
-    auto queue = Queue::create(memory_, interrupts, config_, position);
+    auto queue = Queue::create(*memory_, interrupts, config_, position);
     REEVE_CHECK(queue.ok());
     return std::move(queue).value();
   }
@@ -69,13 +69,13 @@ class DriverSide {
   Gpa room(std::uint64_t length) {
     const Gpa at = next_room_;
     next_room_ += (length + 15) & ~std::uint64_t{15};
-    REEVE_CHECK(memory_.contains(at, length));
+    REEVE_CHECK(memory_->contains(at, length));
     return at;
   }
   void reuse_room() { next_room_ = base_ + 0x10000; }
   Buffer readable(std::span<const std::byte> bytes) {
     const Gpa at = room(bytes.size());
-    REEVE_CHECK(memory_.write(at, bytes));
+    REEVE_CHECK(memory_->write(at, bytes));
     return {at, static_cast<std::uint32_t>(bytes.size()), false};
   }
   Buffer readable(std::string_view text) { return readable(std::as_bytes(std::span(text))); }
@@ -87,7 +87,7 @@ class DriverSide {
   Buffer writable(std::uint32_t length) { return {room(length), length, true}; }
 
   void set_descriptor(Gpa table, std::uint16_t index, const Descriptor& descriptor) {
-    REEVE_CHECK(memory_.write_object(table + 16u * index, descriptor));
+    REEVE_CHECK(memory_->write_object(table + 16u * index, descriptor));
   }
   void set_descriptor(std::uint16_t index, const Descriptor& descriptor) {
     set_descriptor(config_.descriptors, index, descriptor);
@@ -123,41 +123,43 @@ class DriverSide {
     return head;
   }
   void make_available(std::uint16_t head) {
-    REEVE_CHECK(memory_.write_le<std::uint16_t>(
+    REEVE_CHECK(memory_->write_le<std::uint16_t>(
         config_.available + 4 + 2u * (available_ % config_.size), head));
     set_available_index(++available_);
   }
   void set_available_index(std::uint16_t value) {
-    REEVE_CHECK(memory_.store_release<std::uint16_t>(config_.available + 2, value));
+    REEVE_CHECK(memory_->store_release<std::uint16_t>(config_.available + 2, value));
   }
   void set_available_flags(std::uint16_t value) {
-    REEVE_CHECK(memory_.write_le<std::uint16_t>(config_.available, value));
+    REEVE_CHECK(memory_->write_le<std::uint16_t>(config_.available, value));
   }
   /// The driver wants an interrupt once `used` passes this.
   void set_used_event(std::uint16_t value) {
-    REEVE_CHECK(memory_.write_le<std::uint16_t>(config_.available + 4 + 2u * config_.size, value));
+    REEVE_CHECK(memory_->write_le<std::uint16_t>(config_.available + 4 + 2u * config_.size, value));
   }
   std::uint16_t available_event() const {
-    return *memory_.read_le<std::uint16_t>(config_.used + 4 + 8u * config_.size);
+    return *memory_->read_le<std::uint16_t>(config_.used + 4 + 8u * config_.size);
   }
-  std::uint16_t used_flags() const { return *memory_.read_le<std::uint16_t>(config_.used); }
+  std::uint16_t used_flags() const { return *memory_->read_le<std::uint16_t>(config_.used); }
   std::uint16_t used_index() const {
-    return *memory_.load_acquire<std::uint16_t>(config_.used + 2);
+    return *memory_->load_acquire<std::uint16_t>(config_.used + 2);
   }
   std::optional<Used> take_used() {
     if (used_index() == taken_) return std::nullopt;
-    return memory_.read_object<Used>(config_.used + 4 + 8u * (taken_++ % config_.size));
+    return memory_->read_object<Used>(config_.used + 4 + 8u * (taken_++ % config_.size));
   }
   std::string text(const Buffer& buffer, std::size_t length) const {
     std::string out(length, '\0');
-    REEVE_CHECK(memory_.read(buffer.address, std::as_writable_bytes(std::span(out))));
+    REEVE_CHECK(memory_->read(buffer.address, std::as_writable_bytes(std::span(out))));
     return out;
   }
   std::string text(const Buffer& buffer) const { return text(buffer, buffer.length); }
-  GuestMemory& memory() { return memory_; }
+  GuestMemory& memory() { return *memory_; }
+  /// From now on this is the driver of a machine whose memory holds the same.
+  void move_to(GuestMemory& memory) { memory_ = &memory; }
 
  private:
-  GuestMemory& memory_;
+  GuestMemory* memory_;
   Gpa base_;
   Gpa next_room_;
   QueueConfig config_{};

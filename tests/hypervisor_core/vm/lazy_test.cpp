@@ -11,10 +11,13 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "hypervisor_core/block/raw_disk.h"
+#include "hypervisor_core/virtio/devices/block.h"
 #include "hypervisor_core/vm/lazy_memory.h"
 #include "hypervisor_core/vm/vm.h"
 #include "tests/hypervisor_core/support/payload.h"
 #include "tests/hypervisor_core/support/payload_kernel.h"
+#include "tests/hypervisor_core/virtio/driver_side.h"
 
 namespace reeve::core {
 namespace {
@@ -56,9 +59,12 @@ bool lazy_here() {
 /// A saved machine with a pattern in `used` of its memory, in a file without a name.
 class Saved {
  public:
-  explicit Saved(accel::Accelerator& kvm, std::uint64_t used = 32 * kMiB) : used_(used) {
+  /// `more` may write other memory below the pattern.
+  explicit Saved(accel::Accelerator& kvm, std::uint64_t used = 32 * kMiB,
+                 const std::function<void(GuestMemory&)>& more = {})
+      : used_(used) {
     auto config = kernel_.config();
-    config.set_memory_mib((used + kPattern) / kMiB + 8);
+    config.set_memory_mib(memory_bytes() / kMiB);
     auto vm = take(Vm::create(config, kvm));
     REQUIRE(vm->start().ok());
     REQUIRE(vm->type(as_bytes("x")) == 1);
@@ -66,15 +72,26 @@ class Saved {
     REQUIRE(vm->pause().ok());
     for (Gpa at = kPattern; at < kPattern + used; at += kPageSize)
       REQUIRE(vm->board().memory().write_le<std::uint64_t>(at, at + 1));
+    if (more) more(vm->board().memory());
     FdSink sink(file_.get());
     REQUIRE(vm->save(sink).ok());
   }
+  std::uint64_t memory_bytes() const { return used_ + kPattern + 8 * kMiB; }
   int fd() const { return file_.get(); }
+  Fd file() const { return take(file_.duplicate()); }
   std::uint64_t size() const { return static_cast<std::uint64_t>(lseek(fd(), 0, SEEK_END)); }
   std::uint64_t used() const { return used_; }
   Result<std::unique_ptr<Vm>> restore(accel::Accelerator& kvm, VmOptions options = {}) const {
     REQUIRE(lseek(fd(), 0, SEEK_SET) == 0);
     return Vm::restore_lazily(take(file_.duplicate()), kvm, std::move(options));
+  }
+  /// Flips a bit.
+  void damage(const SavedChunk& chunk) const {
+    const auto at = static_cast<off_t>(chunk.offset + 1000);
+    char byte = 0;
+    REQUIRE(pread(fd(), &byte, 1, at) == 1);
+    byte = static_cast<char>(byte ^ 4);
+    REQUIRE(pwrite(fd(), &byte, 1, at) == 1);
   }
   /// How many pages of the pattern are not what was saved.
   std::uint64_t wrong_pages(Vm& vm) const {
@@ -184,11 +201,7 @@ TEST_CASE("memory that cannot be read ends the machine by name, and nobody hangs
   std::string reason;
   SECTION("a bit flipped in the middle") {
     const auto index = take(read_index(saved.fd()));
-    const auto offset = index.chunks[index.chunks.size() / 2].offset + 1000;
-    char byte = 0;
-    REQUIRE(pread(saved.fd(), &byte, 1, static_cast<off_t>(offset)) == 1);
-    byte = static_cast<char>(byte ^ 4);
-    REQUIRE(pwrite(saved.fd(), &byte, 1, static_cast<off_t>(offset)) == 1);
+    saved.damage(index.chunks[index.chunks.size() / 2]);
     reason = "STATE_CHECKSUM";
   }
   SECTION("the file cut short while it is read") {
@@ -206,6 +219,60 @@ TEST_CASE("memory that cannot be read ends the machine by name, and nobody hangs
   CHECK(vm->exit()->message().find("memory at 0x") != std::string::npos);
   vm.reset();
   CHECK(heard == 1);
+}
+
+TEST_CASE("a disk whose request waits for lost memory writes nothing, not even zeroes",
+          "[vm][saved][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm || !lazy_here()) return;
+  constexpr std::uint64_t kSector = 512;
+  const Fd file(memfd_create("disk", MFD_CLOEXEC));
+  const std::string before(64 * kSector, 'A');
+  REQUIRE(write_at(file.get(), 0, as_bytes(before)).ok());
+  const auto disk = take(RawDisk::open(take(file.duplicate()), Access::ReadWrite));
+  auto device = take(virtio::Block::create(*disk, {}));
+  const std::uint64_t features = device->traits().features | virtio::kCommonFeatures;
+
+  // The guest has asked for a sector to be written from the last page of its memory.
+  std::unique_ptr<virtio::test::DriverSide> driver;
+  const Saved saved(*kvm, 64 * kMiB, [&](GuestMemory& memory) {
+    driver = std::make_unique<virtio::test::DriverSide>(memory, 4 * kMiB, 16, features);
+    const struct {
+      std::uint32_t type = 1, reserved = 0;
+      std::uint64_t sector = 0;
+    } header;
+    driver->submit({driver->object(header),
+                    {kPattern + 64 * kMiB - kPageSize, kSector, false},
+                    driver->writable(1)});
+  });
+  const auto index = take(read_index(saved.fd()));
+  saved.damage(index.chunks.back());
+
+  const MemoryRange range{0, saved.memory_bytes()};
+  auto memory = take(GuestMemory::create(std::span(&range, 1)));
+  virtio::test::FakeInterrupts interrupts;
+  driver->move_to(*memory);
+  device->activate({features, &interrupts});
+  struct Only final : virtio::QueueSet {
+    virtio::Queue* find(std::uint16_t index) override { return index == 0 ? queue.get() : nullptr; }
+    std::unique_ptr<virtio::Queue> queue;
+  } queues;
+  queues.queue = driver->make_queue(interrupts);
+  auto lazy = take(LazyMemory::start(*memory, saved.file(), index.chunks, [](const Error&) {}));
+  std::thread worker([&] { device->serve(0, *queues.queue); });
+  CHECK(lazy->wait_until_filled().error().reason() == "STATE_CHECKSUM");
+  CHECK_FALSE(memory->read_le<std::uint64_t>(0));  // what is there is refused as well
+  CHECK(memory->release(0, kPageSize).error().reason() == "MEMORY_LAYOUT");
+  lazy.reset();  // lets go of who waits
+  worker.join();
+  device->quiesce(queues);
+  CHECK_FALSE(memory->span(kPattern, kPageSize));
+  std::string after(before.size(), '\0');
+  REQUIRE(read_at(file.get(), 0, std::as_writable_bytes(std::span(after))).ok());
+  CHECK((after == before));
+  CHECK(queues.queue->in_flight() == 0);
+  device->serve(0, *queues.queue);  // nor does it look at the ring again
+  CHECK(queues.queue->broken());
 }
 
 TEST_CASE("an index that lies is refused before anything runs", "[vm][saved][kvm]") {
