@@ -1,7 +1,8 @@
 // bench/core_lab_bench.cpp - the own core and QEMU with real Linux guests, in the KVM lab
-// (bench/core_lab.sh starts it there): time to init, memory, disk, network, taking turns.
+// (bench/core_lab.sh starts it there): time to init, memory, disk, network, save and restore,
+// taking turns.
 //
-//   core_lab_bench [start|disk|net]...
+//   core_lab_bench [start|disk|net|save]...
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "bench/console_process.h"
+#include "bench/core_lab_save.h"
 
 namespace {
 
@@ -149,10 +151,15 @@ void net() {
               median(in[Vmm::Ours]) / median(in[Vmm::Q35]));
 }
 
+void save() {
+  save_and_restore(rounds());
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
-  const std::map<std::string, void (*)()> rows{{"start", start}, {"disk", disk}, {"net", net}};
+  const std::map<std::string, void (*)()> rows{
+      {"start", start}, {"disk", disk}, {"net", net}, {"save", save}};
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   for (int i = 1; i < count; ++i) {
     const auto row = rows.find(arguments[i]);

@@ -9,7 +9,9 @@
 //   probe vsock-serve PORT               answers one connection from the host
 //   probe serve PORT                     answers TCP connections for ever (lab machine)
 //   probe flood MIB                      writes to the serial port as fast as it goes
-//   probe entropy                        the hardware source gives bytes that differ
+//   probe hold MIB                       holds so much memory with known content, checks it all the
+//   time and says "tick N" probe entropy                        the hardware source gives bytes
+//   that differ
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
@@ -254,6 +256,20 @@ int flood_console(const Arguments& arguments) {
   return 0;
 }
 
+int hold_memory(const Arguments& arguments) {
+  constexpr std::size_t kWords = kPage / 8;
+  std::vector<std::uint64_t> held((number(arguments.at(0)) << 20) / 8);
+  std::mt19937_64 random(7);
+  for (std::size_t i = 0; i < held.size(); ++i) held[i] = i % kWords < 32 ? random() : i;
+  for (std::uint64_t tick = 1;; ++tick, usleep(10'000)) {
+    const std::size_t page = random() % (held.size() / kWords) * kWords;
+    for (std::size_t i = page + 32; i < page + kWords; ++i)
+      if (held[i] != i) return failed("word " + std::to_string(i));
+    std::printf("tick %" PRIu64 "\n", tick);
+    std::fflush(stdout);
+  }
+}
+
 int check_entropy(const Arguments&) {
   const int fd = ::open("/dev/hwrng", O_RDONLY);
   std::vector<unsigned char> first(512), second(512);
@@ -276,6 +292,7 @@ int main(int argc, char** argv) {
       {"vsock-serve", vsock_serve},
       {"serve", serve_connections},
       {"flood", flood_console},
+      {"hold", hold_memory},
       {"entropy", check_entropy}};
   const auto verb = verbs.find(argc > 1 ? argv[1] : "");
   if (verb == verbs.end()) return failed("unknown verb");
