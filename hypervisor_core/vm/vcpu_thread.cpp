@@ -9,7 +9,9 @@
 namespace reeve::core {
 
 VcpuThread::VcpuThread(std::unique_ptr<accel::Vcpu> vcpu, accel::ExitHandler& handler, Hooks hooks)
-    : vcpu_(std::move(vcpu)), handler_(handler), hooks_(std::move(hooks)) {
+    : vcpu_(std::move(vcpu)), handler_(handler), hooks_(std::move(hooks)) {}
+
+void VcpuThread::begin() {
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), ("vcpu-" + std::to_string(vcpu_->id())).c_str());
     work();
@@ -25,7 +27,7 @@ VcpuThread::~VcpuThread() {
   }
   changed_.notify_all();
   vcpu_->kick();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void VcpuThread::run() {
@@ -34,6 +36,7 @@ void VcpuThread::run() {
     if (wish_ == Wish::End) return;
     wish_ = Wish::Run;
     parked_ = false;
+    if (!thread_.joinable()) begin();
   }
   changed_.notify_all();
 }

@@ -13,7 +13,7 @@
 
 namespace reeve::core {
 
-/// Starts parked. While parked the vCPU belongs to whoever parked it.
+/// Parked at first, without a thread. While parked the vCPU belongs to whoever parked it.
 class VcpuThread {
  public:
   struct Hooks {
@@ -42,6 +42,7 @@ class VcpuThread {
 
  private:
   enum class Wish : std::uint8_t { Park, Run, End };
+  void begin() REEVE_REQUIRES(mutex_);
   void work();
   bool wait_for_work();
 

@@ -139,10 +139,6 @@ Status Vm::build(Start start) {
   }
   power_on_interrupts_ = TRY(board_->partition().interrupt_state());
   if (start == Start::Boot) TRY(boot());
-  event_thread_ = std::thread([this] {
-    pthread_setname_np(pthread_self(), "vm-events");
-    serve_events();
-  });
   return {};
 }
 
@@ -252,8 +248,14 @@ void Vm::halt() {
   board_->peripherals().halt();
 }
 
-/// Those that were made with the machine; vCPUs and workers look after themselves.
+/// Those that do not look after themselves, as vCPUs and workers do. Threads are made late: each
+/// one costs a jail that closes before a signal and an answer, several times.
 Status Vm::prepare_threads() {
+  if (!event_thread_.joinable())
+    event_thread_ = std::thread([this] {
+      pthread_setname_np(pthread_self(), "vm-events");
+      serve_events();
+    });
   if (prepared_ || !options_.prepare_thread) return {};
   TRY(board_->peripherals().prepare_control());
   TRY(on_event_thread([this] { return options_.prepare_thread(ThreadRole::Events); }));
