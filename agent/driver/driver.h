@@ -93,6 +93,10 @@ struct GuestSeen {
       0;  ///< rises when the guest restarts from inside, where the driver can tell
 };
 
+inline bool is_off(const GuestSeen& seen) {
+  return seen.state == GuestState::Stopped || seen.state == GuestState::Crashed;
+}
+
 /// Use since the guest's start; counters only rise while it runs.
 struct GuestUse {
   std::string uid{};
@@ -120,8 +124,13 @@ struct DriverFacts {
 class SavedState {
  public:
   virtual ~SavedState() = default;
-  virtual Status save(std::string_view uid, const std::string& path) = 0;     ///< then it is off
-  virtual Status restore(std::string_view uid, const std::string& path) = 0;  ///< then it runs
+  /// Then it is off. A repeat finds it off, the file whole and nothing run since: fine; else
+  /// GUEST_STATE.
+  virtual Status save(std::string_view uid, const std::string& path) = 0;
+  /// Then it is paused, and nothing of it has run: whoever calls resume() notes first that the file
+  /// is used. A failure leaves the file as good as it was. Fine when it is not off.
+  /// NotFound/SAVED_STATE_NOT_FOUND, InvalidArgument/SAVED_STATE_NOT_FOUND: of another guest.
+  virtual Status restore(std::string_view uid, const std::string& path) = 0;
 };
 
 /// Optional ability: the serial console as a stream. The driver names the socket (or PTY) that

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "agent/executor/saved_steps.h"
+
 namespace reeve::agent {
 namespace {
 
@@ -70,7 +72,7 @@ Result<Advance> RebootStep::advance(StepContext& context) {
   Driver& driver = *TRY(context.world.driver(action_.hypervisor()));
   const GuestSeen seen = TRY(driver.get(action_.uid()));
   if (asked_ && seen.state == GuestState::Stopped) {
-    TRY(driver.start(action_.uid()));
+    TRY(start_anew(driver, *context.world.store, action_.uid()));
     return done({{"how", "shutdown-and-start"}});
   }
   if (asked_ && (seen.reboots != before_.reboots || seen.start_time != before_.start_time))

@@ -93,26 +93,31 @@ v1::StepSeen look_for_update(const v1::GuestSpec& spec, const StepWorld& world) 
 
 v1::StepSeen look_for_saved(const v1::SaveGuest& action, const StepWorld& world) {
   return look_at(action.uid(), action.hypervisor(), world, [&](const GuestSeen* seen) {
-    return done_if(seen && seen->state == GuestState::Stopped &&
-                   world.store->saved_state(action.uid()).ok());
+    return done_if(seen && is_off(*seen) && world.store->saved_state(action.uid()).ok());
   });
 }
 
 v1::StepSeen look_for_restored(const v1::RestoreGuest& action, const StepWorld& world) {
   return look_at(action.uid(), action.hypervisor(), world, [&](const GuestSeen* seen) {
-    return done_if(seen && seen->state != GuestState::Stopped &&
-                   !world.store->saved_state(action.uid()).ok());
+    if (!seen || world.store->saved_state(action.uid()).ok()) return not_done();
+    if (!is_off(*seen)) return done_if(seen->state == GuestState::Running);
+    // It ran, or may have, and has ended since: doing it again would be wrong.
+    const auto used = world.store->was_state_used(action.uid());
+    return done_if(used.ok() && used.value());
   });
 }
 
 }  // namespace
 
 void note_saved_state(GuestSeen& seen, Store& store) {
-  if (!seen.managed || !store.saved_state(seen.uid).ok()) return;
-  if (seen.state == GuestState::Stopped)
+  if (!seen.managed) return;
+  if (seen.state == GuestState::Running) {
+    (void)store.free_used_state(seen.uid);  // tried again whenever it is seen
+  } else if (is_off(seen) && store.saved_state(seen.uid).ok()) {
     seen.saved = true;
-  else if (seen.state != GuestState::Crashed)
-    (void)store.remove_saved_state(seen.uid);  // tried again whenever it is seen
+    if (const auto fits = store.check_saved_state(seen.uid); !fits.ok())
+      seen.state_reason = fits.error().message();
+  }
 }
 
 v1::StepSeen look(const v1::Action& action, const StepWorld& world) {

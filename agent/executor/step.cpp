@@ -1,6 +1,7 @@
 #include "agent/executor/step.h"
 
 #include "agent/executor/guest_steps.h"
+#include "agent/executor/saved_steps.h"
 
 namespace reeve::agent {
 namespace {
@@ -90,49 +91,11 @@ Result<Facts> remove_files(const v1::RemoveGuestFiles& action, StepContext& cont
   return Facts{};
 }
 
-Result<SavedState*> saving(Driver& driver) {
-  if (auto* ability = driver.saved_state()) return ability;
-  return Error{Code::Unimplemented, "NOT_SUPPORTED", "this hypervisor cannot save a machine"};
-}
-
-Result<Facts> save(const v1::SaveGuest& action, StepContext& context) {
-  Driver& driver = *TRY(context.world.driver(action.hypervisor()));
-  SavedState& ability = *TRY(saving(driver));
-  Store& store = *context.world.store;
-  const GuestSeen seen = TRY(driver.get(action.uid()));
-  if (seen.state == GuestState::Stopped && store.saved_state(action.uid()).ok()) return Facts{};
-  // Off already: an agent before us was interrupted, and the driver says whether its file is whole.
-  const std::string path =
-      TRY(seen.state == GuestState::Stopped ? store.begun_saved_state(action.uid())
-                                            : store.new_saved_state(action.uid()));
-  TRY(ability.save(action.uid(), path));
-  TRY(store.keep_saved_state(action.uid()));
-  return Facts{};
-}
-
-Result<Facts> restore(const v1::RestoreGuest& action, StepContext& context) {
-  Driver& driver = *TRY(context.world.driver(action.hypervisor()));
-  SavedState& ability = *TRY(saving(driver));
-  Store& store = *context.world.store;
-  const GuestSeen seen = TRY(driver.get(action.uid()));
-  if (seen.state == GuestState::Stopped || seen.state == GuestState::Crashed) {
-    const std::string path = TRY(store.saved_state(action.uid()));
-    TRY(ability.restore(action.uid(), path));
-  }
-  TRY(store.remove_saved_state(action.uid()));
-  return Facts{};
-}
-
-/// A machine with a saved state is restored or its state is dropped; starting it fresh would leave
-/// a state that no longer fits its disks.
 Result<Facts> start(const v1::StartGuest& action, StepContext& context) {
   Driver& driver = *TRY(context.world.driver(action.hypervisor()));
   const auto seen = TRY(driver.get(action.uid()));
   if (seen.state == GuestState::Running || seen.state == GuestState::Paused) return Facts{};
-  if (context.world.store->saved_state(action.uid()).ok())
-    return Error(Code::FailedPrecondition, "GUEST_SAVED", "the machine has a saved state")
-        .remedy("restore it");
-  TRY(driver.start(action.uid()));
+  TRY(start_anew(driver, *context.world.store, action.uid()));
   return Facts{};
 }
 
@@ -190,11 +153,10 @@ std::unique_ptr<Step> make_step(const v1::Action& action) {
     case v1::Action::kRebootGuest: return std::make_unique<RebootStep>(action.reboot_guest());
     case v1::Action::kPauseGuest:
       return std::make_unique<OnceStep>(power(action.pause_guest(), &Driver::pause));
-    case v1::Action::kResumeGuest:
-      return std::make_unique<OnceStep>(power(action.resume_guest(), &Driver::resume));
+    case v1::Action::kResumeGuest: return once(action.resume_guest(), resume_guest);
     case v1::Action::kUpdateGuest: return once(action.update_guest().spec(), update);
-    case v1::Action::kSaveGuest: return once(action.save_guest(), save);
-    case v1::Action::kRestoreGuest: return once(action.restore_guest(), restore);
+    case v1::Action::kSaveGuest: return once(action.save_guest(), save_guest);
+    case v1::Action::kRestoreGuest: return once(action.restore_guest(), restore_guest);
     case v1::Action::KIND_NOT_SET: break;
   }
   return std::make_unique<OnceStep>([](StepContext&) -> Result<Facts> {

@@ -64,8 +64,8 @@ std::unique_ptr<Step> make_step(const v1::Action& action);
 /// workers only. `seen.key` stays empty.
 v1::StepSeen look(const v1::Action& action, const StepWorld& world);
 
-/// Adds what the store knows: a guest that is off may be saved. The saved state of one that runs is
-/// used up, and removed. Blocks on the disk.
+/// Adds what the store knows: a guest that is off may be saved. A used state's space is given back
+/// once the guest runs. Blocks on the disk.
 void note_saved_state(GuestSeen& seen, Store& store);
 
 /// uid and hypervisor of the guest an action is about; empty for images.

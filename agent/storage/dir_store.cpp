@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/storage/image_copy.h"
+#include "agent/storage/saved_files.h"
 #include "agent/storage/seed.h"
 #include "agent/storage/spec.h"
 #include "base/file.h"
@@ -439,39 +440,54 @@ Result<GuestDefinition> DirStore::definition_of(const v1::GuestSpec& spec) {
 
 Result<std::string> DirStore::new_saved_state(std::string_view uid) {
   const Folder folder = TRY(guest_folder(uid));
-  TRY(folder.remove_file("state"));
-  TRY(folder.remove_file("state.part"));
-  return data_ + "/guests/" + std::string(uid) + "/state.part";
+  TRY(saved_files::clear(folder));
+  return path_of_guest(uid, saved_files::kPart);
 }
 
 Result<std::string> DirStore::begun_saved_state(std::string_view uid) {
   const Folder folder = TRY(guest_folder(uid));
-  if (!folder.has("state.part"))
+  if (!folder.has(saved_files::kPart))
     return Error{Code::NotFound, "NO_SAVED_STATE", "no save of the machine was begun"};
-  return data_ + "/guests/" + std::string(uid) + "/state.part";
+  return path_of_guest(uid, saved_files::kPart);
 }
 
 Status DirStore::keep_saved_state(std::string_view uid) {
   const Folder folder = TRY(guest_folder(uid));
-  {
-    const Fd fd = TRY(folder.open_file("state.part", O_RDONLY | O_NONBLOCK));
-    if (::fsync(fd.get()) != 0) return errno_error("syncing the saved state");
-  }
-  TRY(folder.move_to("state.part", folder, "state"));
-  return folder.sync();
+  const v1::GuestSpec spec = TRY(guest(uid));
+  auto kept = saved_files::keep(folder, spec, [this](auto point) { at(point); });
+  if (!kept.ok()) return with_space(std::move(kept).error(), 1 << 20);
+  return {};
 }
 
 Result<std::string> DirStore::saved_state(std::string_view uid) {
   const Folder folder = TRY(guest_folder(uid));
-  if (!folder.has("state"))
+  if (!folder.has(saved_files::kState))
     return Error{Code::NotFound, "NO_SAVED_STATE", "the machine has no saved state"};
-  return data_ + "/guests/" + std::string(uid) + "/state";
+  return path_of_guest(uid, saved_files::kState);
+}
+
+Status DirStore::check_saved_state(std::string_view uid) {
+  return saved_files::check(TRY(guest_folder(uid)));
+}
+
+Status DirStore::use_saved_state(std::string_view uid) {
+  return saved_files::use(TRY(guest_folder(uid)), [this](auto point) { at(point); });
+}
+
+Status DirStore::free_used_state(std::string_view uid) {
+  return saved_files::free_used(TRY(guest_folder(uid)), [this](auto point) { at(point); });
+}
+
+Result<bool> DirStore::was_state_used(std::string_view uid) {
+  return saved_files::was_used(TRY(guest_folder(uid)));
 }
 
 Status DirStore::remove_saved_state(std::string_view uid) {
-  const Folder folder = TRY(guest_folder(uid));
-  TRY(folder.remove_file("state"));
-  return folder.sync();
+  return saved_files::clear(TRY(guest_folder(uid)));
+}
+
+std::string DirStore::path_of_guest(std::string_view uid, std::string_view file) const {
+  return data_ + "/guests/" + std::string(uid) + "/" + std::string(file);
 }
 
 }  // namespace reeve::agent

@@ -1,7 +1,7 @@
 // agent/storage/dir_store.h - the store as folders on a disk.
 //
 //   <data>/images/<uid>/{disk|kernel|initrd|iso, image.pb}   bytes that never change, and their
-//   record <data>/guests/<uid>/{spec.pb, <id>.qcow2|raw, seed.iso, state, run/} <data>/making/
+//   record <data>/guests/<uid>/{spec.pb, <id>.qcow2|raw, seed.iso, state..., run/} <data>/making/
 //   half-made things; emptied at start
 //
 // A folder appears under its uid in one rename, when all in it is on the disk.
@@ -54,6 +54,10 @@ class DirStore final : public Store {
   Result<std::string> begun_saved_state(std::string_view uid) override;
   Status keep_saved_state(std::string_view uid) override;
   Result<std::string> saved_state(std::string_view uid) override;
+  Status check_saved_state(std::string_view uid) override;
+  Status use_saved_state(std::string_view uid) override;
+  Status free_used_state(std::string_view uid) override;
+  Result<bool> was_state_used(std::string_view uid) override;
   Status remove_saved_state(std::string_view uid) override;
   Result<StoreSpace> space() override;
 
@@ -77,6 +81,7 @@ class DirStore final : public Store {
   Result<bool> has_all_files(const v1::GuestSpec& spec);
   Result<std::string> user_of_image(std::string_view uid);
   Result<Folder> guest_folder(std::string_view uid);
+  std::string path_of_guest(std::string_view uid, std::string_view file) const;
   /// Moves it out of sight in one step, then removes it.
   Status remove_folder(const Folder& from, std::string_view uid, std::string_view what);
   std::string making_name(std::string_view uid);

@@ -14,6 +14,10 @@ std::string folder_of(std::string_view uid) {
   return "sim:/guests/" + std::string(uid);
 }
 
+Error no_saved_state() {
+  return {Code::NotFound, "NO_SAVED_STATE", "the machine has no saved state"};
+}
+
 Error disk_full(std::int64_t needed, std::int64_t free) {
   return Error(Code::ResourceExhausted, "DISK_FULL", "the simulated disk is full")
       .with("needed_bytes", std::to_string(needed))
@@ -167,8 +171,10 @@ Result<GuestDefinition> SimStore::definition_of(const v1::GuestSpec& spec) {
 
 Result<std::string> SimStore::new_saved_state(std::string_view uid) {
   auto* guest = TRY(find(uid));
+  TRY(at("new_state.begin"));
   guest->state_begun = true;
-  guest->state_kept = false;
+  guest->state_kept = guest->state_used = false;
+  TRY(at("new_state.visible"));
   return folder_of(uid) + "/state";
 }
 
@@ -181,21 +187,50 @@ Result<std::string> SimStore::begun_saved_state(std::string_view uid) {
 
 Status SimStore::keep_saved_state(std::string_view uid) {
   auto* guest = TRY(find(uid));
-  guest->state_kept = guest->state_begun;
-  return {};
+  TRY(at("keep_state.begin"));
+  if (!guest->state_begun) return no_saved_state();
+  guest->state_kept = true;
+  guest->state_begun = guest->state_used = false;
+  return at("keep_state.visible");
 }
 
 Result<std::string> SimStore::saved_state(std::string_view uid) {
   auto* guest = TRY(find(uid));
-  if (!guest->state_kept)
-    return Error{Code::NotFound, "NO_SAVED_STATE", "the machine has no saved state"};
+  if (!guest->state_kept) return no_saved_state();
   return folder_of(uid) + "/state";
+}
+
+/// The simulated hypervisor counts what runs against disks that were written since.
+Status SimStore::check_saved_state(std::string_view uid) {
+  TRY(find(uid));
+  return {};
+}
+
+Status SimStore::use_saved_state(std::string_view uid) {
+  auto* guest = TRY(find(uid));
+  if (!guest->state_kept) return guest->state_used ? Status{} : no_saved_state();
+  TRY(at("use_state.begin"));
+  guest->state_kept = false;
+  guest->state_used = true;
+  return at("use_state.visible");
+}
+
+Status SimStore::free_used_state(std::string_view uid) {
+  if (!TRY(find(uid))->state_used) return {};
+  TRY(at("free_state.begin"));
+  return at("free_state.visible");
+}
+
+Result<bool> SimStore::was_state_used(std::string_view uid) {
+  auto* guest = TRY(find(uid));
+  return !guest->state_kept && guest->state_used;
 }
 
 Status SimStore::remove_saved_state(std::string_view uid) {
   auto* guest = TRY(find(uid));
-  guest->state_begun = guest->state_kept = false;
-  return {};
+  TRY(at("remove_state.begin"));
+  guest->state_begun = guest->state_kept = guest->state_used = false;
+  return at("remove_state.visible");
 }
 
 Result<StoreSpace> SimStore::space() {

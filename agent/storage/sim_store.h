@@ -19,8 +19,10 @@ struct SimDisk {
   };
   struct Guest {
     v1::GuestSpec spec{};
+    /// Of a saved state; as the names of the files in saved_files.h.
     bool state_begun = false;
     bool state_kept = false;
+    bool state_used = false;
   };
   std::map<std::string, File> host_files{};  ///< what import_file finds, by path
   std::map<std::string, v1::StoredImage, std::less<>> images{};
@@ -29,10 +31,13 @@ struct SimDisk {
   std::int64_t total_bytes = std::int64_t{1} << 40;
   /// Asked at each point of a change ("import.begin", "import.visible", "prepare.begin",
   /// "prepare.visible", "remove_guest.begin", "remove_guest.gone", "remove_image.begin",
-  /// "remove_image.gone", "update_spec.begin", "update_spec.visible"). An error ends the change
-  /// right there: what was done up to then stays, as after a crash or a failing disk. Unset:
+  /// "remove_image.gone", "update_spec.begin", "update_spec.visible", and ".begin", ".visible" of
+  /// "new_state", "keep_state", "use_state", "free_state", "remove_state"). An error ends the
+  /// change right there: what was done up to then stays, as after a crash or a failing disk. Unset:
   /// nothing fails.
   std::function<Status(std::string_view point)> fault{};
+  /// Told of each point before `fault` is asked.
+  std::function<void(std::string_view point)> reached{};
 };
 
 class SimStore final : public Store {
@@ -60,11 +65,18 @@ class SimStore final : public Store {
   Result<std::string> begun_saved_state(std::string_view uid) override;
   Status keep_saved_state(std::string_view uid) override;
   Result<std::string> saved_state(std::string_view uid) override;
+  Status check_saved_state(std::string_view uid) override;
+  Status use_saved_state(std::string_view uid) override;
+  Status free_used_state(std::string_view uid) override;
+  Result<bool> was_state_used(std::string_view uid) override;
   Status remove_saved_state(std::string_view uid) override;
   Result<StoreSpace> space() override;
 
  private:
-  Status at(std::string_view point) const { return disk_.fault ? disk_.fault(point) : Status{}; }
+  Status at(std::string_view point) const {
+    if (disk_.reached) disk_.reached(point);
+    return disk_.fault ? disk_.fault(point) : Status{};
+  }
   Result<v1::StoredImage> keep_image(const v1::ImportImage& action, const SimDisk::File& file);
   Result<SimDisk::Guest*> find(std::string_view uid);
 

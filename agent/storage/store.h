@@ -94,15 +94,29 @@ class Store {
   /// NotFound/IMAGE_NOT_FOUND.
   virtual Result<GuestDefinition> definition_of(const v1::GuestSpec& spec) = 0;
 
-  /// Where a driver may write a guest's saved state; replaces what an interrupted save left there.
+  // A saved state is written, kept, perhaps used, and forgotten (saved_files.h draws it). All may
+  // return NotFound/GUEST_FILES_NOT_FOUND.
+
+  /// Where a driver may write a guest's saved state; forgets older ones.
   virtual Result<std::string> new_saved_state(std::string_view uid) = 0;
-  /// The state written there is complete: keep it durably.
-  virtual Status keep_saved_state(std::string_view uid) = 0;
   /// Path of what a driver wrote and nobody has kept yet. NotFound/NO_SAVED_STATE.
   virtual Result<std::string> begun_saved_state(std::string_view uid) = 0;
-  /// Path of the complete saved state. NotFound/NO_SAVED_STATE.
+  /// The state written there is complete and the guest is off: keeps it durably, with its disks,
+  /// and notes how those were. NotFound/NO_SAVED_STATE.
+  virtual Status keep_saved_state(std::string_view uid) = 0;
+  /// Path of the complete saved state; nothing has run from it. NotFound/NO_SAVED_STATE.
   virtual Result<std::string> saved_state(std::string_view uid) = 0;
-  /// Fine when absent.
+  /// FailedPrecondition/SAVED_STATE_STALE when a disk was written since it was kept, or the state
+  /// itself is not as it was.
+  virtual Status check_saved_state(std::string_view uid) = 0;
+  /// Something is about to run from it: it is never offered again, whatever happens from here on.
+  /// Durable. Fine when it is used already; NotFound/NO_SAVED_STATE.
+  virtual Status use_saved_state(std::string_view uid) = 0;
+  /// Gives the space of a used state back, and remembers that it was used. Fine when there is none.
+  virtual Status free_used_state(std::string_view uid) = 0;
+  /// Whether the last state that was kept has been used.
+  virtual Result<bool> was_state_used(std::string_view uid) = 0;
+  /// Forgets all of it; fine when absent.
   virtual Status remove_saved_state(std::string_view uid) = 0;
 
   virtual Result<StoreSpace> space() = 0;

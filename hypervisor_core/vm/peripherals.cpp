@@ -278,6 +278,16 @@ std::string Peripherals::waiting_disks() const {
   return out;
 }
 
+Status Peripherals::flush_disks() {
+  for (auto& unit : units_) {
+    auto* disk = dynamic_cast<DiskUnit*>(unit.get());
+    if (disk == nullptr || disk->disk->read_only()) continue;
+    auto flushed = disk->disk->flush();
+    if (!flushed.ok()) return std::move(flushed).error().during("flushing disk '" + disk->id + "'");
+  }
+  return {};
+}
+
 Status Peripherals::disk_grown(const std::string& id) {
   for (auto& unit : units_) {
     auto* disk = dynamic_cast<DiskUnit*>(unit.get());

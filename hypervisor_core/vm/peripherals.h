@@ -72,6 +72,9 @@ class Peripherals {
   std::string waiting_disks() const;
   /// Asks the guest how it uses its memory; describe() has the answer some time later.
   void ask_for_statistics();
+  /// What the guest has written is on the host's storage when it returns. While none of them runs.
+  /// Errors of the files name the disk.
+  Status flush_disks();
   /// NotFound/DISK_NOT_FOUND; errors of the file.
   Status disk_grown(const std::string& id);
   /// FailedPrecondition/NO_BALLOON; InvalidArgument/BALLOON_TARGET.

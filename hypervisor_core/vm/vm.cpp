@@ -211,6 +211,8 @@ Status Vm::save(StateSink& sink) {
     return Error{Code::FailedPrecondition, "VM_NOT_PAUSED",
                  "the machine must be paused to be saved"};
   if (lazy_) TRY(lazy_->wait_until_filled());
+  // The guest takes what it wrote for written: the disks must not lag behind its saved memory.
+  TRY(board_->peripherals().flush_disks());
   return save_machine(sink, *board_, vcpus_, config_, accelerator_.name());
 }
 

@@ -91,8 +91,8 @@ class Vm final : private MachineEvents {
   enum class AfterPowerOff : std::uint8_t { End, Restart };
   /// The guest sees its power button pressed. The choice holds until the next press or start.
   Status press_power_button(AfterPowerOff after = AfterPowerOff::End);
-  /// Writes the machine to `sink`; it must be Paused and stays so. Waits until memory is there.
-  /// FailedPrecondition/VM_NOT_PAUSED, errors of the sink.
+  /// Flushes the disks and writes the machine to `sink`; it must be Paused and stays so. Waits
+  /// until memory is there. FailedPrecondition/VM_NOT_PAUSED, errors of the disks and the sink.
   Status save(StateSink& sink);
   /// Ends the machine at once.
   void stop();

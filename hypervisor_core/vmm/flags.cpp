@@ -135,7 +135,7 @@ const std::map<std::string_view, Setter>& setters() {
 }  // namespace
 
 const char* const kUsage =
-    "usage: reeve-vmm --run-dir DIR [JAIL] [--cgroup DIR]...\n"
+    "usage: reeve-vmm --run-dir DIR [--paused] [JAIL] [--cgroup DIR]...\n"
     "       reeve-vmm --kernel FILE [--initrd FILE] [--append TEXT] [--memory MIB] [--vcpus N]\n"
     "                 [--disk FILE[,raw|qcow2][,ro]]... [--tap NAME]... [--passt SOCKET]...\n"
     "                 [--rng] [--balloon] [--guest-agent] [--vsock CID] [--vsock-path PREFIX]\n"
@@ -161,6 +161,8 @@ Result<Flags> parse_flags(std::span<const char* const> arguments) {
       flags.machine.set_guest_agent(true);
     else if (flag == "--no-jail")
       flags.jailed = false;
+    else if (flag == "--paused")
+      flags.paused = true;
     else if (flag == "--debug-exit")
       flags.machine.set_debug_exit(true);
     else if (flag == "--no-reboot")

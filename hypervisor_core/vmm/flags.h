@@ -18,6 +18,7 @@ struct Flags {
   /// What a process of root becomes before guest code runs; 0: a user made from the machine's UUID.
   std::uint32_t jail_uid = 0, jail_gid = 0;
   bool jailed = true;
+  bool paused = false;  ///< the agent's mode: a restored machine waits for `resume`
   /// Folders of control groups that the process joins before anything else.
   std::vector<std::string> cgroups{};
   bool help = false;

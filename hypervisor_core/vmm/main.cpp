@@ -29,8 +29,10 @@ int main(int count, char** arguments) {
   const vmm::CellOptions cell{
       .jailed = flags.value().jailed, .uid = flags.value().jail_uid, .gid = flags.value().jail_gid};
   if (const auto& run_dir = flags.value().run_dir; !run_dir.empty()) {
-    const auto outcome =
-        vmm::run_resident({.run_dir = run_dir, .cell = cell, .cgroups = flags.value().cgroups});
+    const auto outcome = vmm::run_resident({.run_dir = run_dir,
+                                            .cell = cell,
+                                            .cgroups = flags.value().cgroups,
+                                            .paused = flags.value().paused});
     if (!outcome.ok()) return fail(outcome.error());
     return 0;
   }

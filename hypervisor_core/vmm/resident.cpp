@@ -164,7 +164,10 @@ Status run_resident(const Residence& residence) {
   const Fd inside = TRY(open_file(folder, O_RDONLY | O_DIRECTORY));
   const auto console = TRY(ConsoleOutlet::open(*vm, inside.get(), std::move(typists)));
   Server server(*vm, *console, std::move(listener), wake.get(), inside.get(), report);
-  TRY(vm->state() == Vm::State::Created ? vm->start() : vm->resume());
+  if (vm->state() == Vm::State::Created)
+    TRY(vm->start());
+  else if (!residence.paused)
+    TRY(vm->resume());
   server.serve();
   vm->console().set_listener({});
   console->write_log();

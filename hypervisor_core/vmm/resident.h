@@ -14,6 +14,7 @@ struct Residence {
   std::string run_dir{};
   CellOptions cell{};
   std::vector<std::string> cgroups{};  ///< folders of control groups to join first
+  bool paused = false;                 ///< a restored machine runs nothing before it is told to
 };
 /// Runs the machine described in the run directory (control/client.h names the files) until it
 /// ends. Blocks. The exit report is in the run directory then, also when the process crashed.

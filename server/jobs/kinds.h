@@ -52,7 +52,7 @@ inline constexpr auto kJobKinds = [] {
     {"PauseVm",       kAgain,  kAgain,   "stops waiting; a machine that is paused already stays paused"},
     {"ResumeVm",      kAgain,  kAgain,   "stops waiting; a machine that runs already stays running"},
     {"SaveVm",        kAgain,  kAgain,   "stops waiting; a machine that is saved already stays saved"},
-    {"RestoreVm",     kAsk,    kAgain,   "stops waiting; a machine that runs already stays running"},
+    {"RestoreVm",     kAgain,  kAgain,   "stops waiting; a machine that runs already stays running"},
     {"UpdateVm",      kAgain,  kAgain,   "puts the old values back"},
     {"DeleteVm",      kAgain,  kAgain,   "defines the machine again; a machine that was powered off stays off"},
   }};

@@ -1,5 +1,6 @@
 // tests/contract/driver_contract_test.cpp - what every Driver promises; see agent/driver/driver.h.
 #include <algorithm>
+#include <filesystem>
 
 #include <catch2/catch.hpp>
 
@@ -280,7 +281,8 @@ TEMPLATE_TEST_CASE("use is told of running guests and only rises", "[driver]",
       [&] { return read() > first || std::string(TestType::kName) == "libvirt test"; }));
 }
 
-TEMPLATE_TEST_CASE("a saved guest is off and comes back running", "[driver]", REEVE_DRIVER_WORLDS) {
+TEMPLATE_TEST_CASE("a saved guest is off and comes back paused, then runs", "[driver]",
+                   REEVE_DRIVER_WORLDS) {
   const auto world = TestType::make();
   auto* saved_state = world->driver().saved_state();
   CHECK((saved_state != nullptr) == world->can("saved-state"));
@@ -292,8 +294,52 @@ TEMPLATE_TEST_CASE("a saved guest is off and comes back running", "[driver]", RE
   require_ok(saved_state->save(guest.uid, path));
   require_ok(saved_state->restore(guest.uid, path));
   require_ok(saved_state->restore(guest.uid, path));
+  CHECK(world->state(guest.uid) == GuestState::Paused);
+  require_ok(world->driver().resume(guest.uid));
+  require_ok(saved_state->restore(guest.uid, path));
   CHECK(world->state(guest.uid) == GuestState::Running);
   CHECK(world->driver().get(guest.uid).value().managed);
+}
+
+TEMPLATE_TEST_CASE("a guest that ran since it was saved is not taken for saved", "[driver]",
+                   REEVE_DRIVER_WORLDS) {
+  const auto world = TestType::make();
+  auto& driver = world->driver();
+  auto* saved_state = driver.saved_state();
+  if (saved_state == nullptr) return;
+  const auto guest = running_guest(*world, "web");
+  const std::string path = guest.run_dir + "/memory";
+  require_ok(saved_state->save(guest.uid, path));
+  require_ok(driver.start(guest.uid));
+  require_ok(driver.power_off(guest.uid));
+  CHECK(reason_of(saved_state->save(guest.uid, path)) == "GUEST_STATE");
+}
+
+TEMPLATE_TEST_CASE("a saved state that is missing, cut short or another guest's is refused",
+                   "[driver]", REEVE_DRIVER_WORLDS) {
+  const auto world = TestType::make();
+  auto& driver = world->driver();
+  auto* saved_state = driver.saved_state();
+  if (saved_state == nullptr) return;
+  const auto guest = running_guest(*world, "web");
+  const auto other = running_guest(*world, "other");
+  const std::string path = guest.run_dir + "/memory";
+  require_ok(saved_state->save(guest.uid, path));
+  require_ok(driver.power_off(other.uid));
+  CHECK(reason_of(saved_state->restore(other.uid, path)) == "SAVED_STATE_NOT_FOUND");
+  CHECK_FALSE(saved_state->restore(guest.uid, path + ".not-there").ok());
+  CHECK(world->state(other.uid) == GuestState::Stopped);
+  CHECK(world->state(guest.uid) == GuestState::Stopped);
+  if (std::filesystem::exists(path)) {  // simulated ones are no files
+    const std::string cut = path + ".cut";
+    std::filesystem::copy_file(path, cut);
+    std::filesystem::resize_file(cut, 500);
+    const auto refused = saved_state->restore(guest.uid, cut);
+    CHECK_FALSE(refused.ok());
+    CHECK(world->state(guest.uid) == GuestState::Stopped);
+  }
+  require_ok(saved_state->restore(guest.uid, path));
+  CHECK(world->state(guest.uid) == GuestState::Paused);
 }
 
 TEMPLATE_TEST_CASE("guests outlive the driver that started them", "[driver]", REEVE_DRIVER_WORLDS) {

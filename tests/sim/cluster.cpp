@@ -271,6 +271,8 @@ std::string Cluster::broken_feed() {
 
 std::string Cluster::broken_host(SimHost& host) {
   using Vm = v1::VirtualMachine;
+  if (host.hypervisor.stale_runs() > 0)
+    return "saved memory ran on " + host.name + " although its disk was written since";
   agent::SimDriver driver(host.hypervisor);
   std::map<std::string, agent::GuestSeen> defined;
   const auto listed = driver.list();

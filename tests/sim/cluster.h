@@ -32,6 +32,8 @@ class SimHost final : public agent::ServerChannel {
 
   void start_agent();
   void kill_agent();
+  /// Ends the agent where it stands, be it in the middle of a step: what it still tries fails.
+  void die();
   bool agent_runs() const { return core_ != nullptr; }
   /// Ends the connection; both sides hear of it.
   void cut();
@@ -118,6 +120,8 @@ class Cluster {
   std::vector<std::unique_ptr<SimHost>> hosts{};
   /// Counts and may act on what happens: "commit", and per step message before and after delivery.
   std::function<void(const std::string& point)> on_point{};
+  /// What agents do to their disks counts as points too; only die() may strike there.
+  bool store_points = false;
   /// Agents execute every step, forwards and backwards, once more before the one that counts.
   bool steps_run_twice = false;
   std::set<std::string> acknowledged{};  ///< jobs that a caller was told of

@@ -24,6 +24,7 @@ const char* name_of(Fault fault) {
     case Fault::StoreFails: return "store-fails";
     case Fault::ClockForward: return "clock-forward";
     case Fault::ClockBack: return "clock-back";
+    case Fault::GuestEndsAlone: return "guest-ends-alone";
   }
   return "?";
 }
@@ -72,6 +73,15 @@ void strike(Cluster& cluster, SimHost& host, Fault fault) {
       return;
     case Fault::ClockForward: return cluster.world.jump_wall(1h);
     case Fault::ClockBack: return cluster.world.jump_wall(-1h);
+    case Fault::GuestEndsAlone:
+      host.die();
+      later(500ms, [h] {
+        agent::SimDriver driver(h->hypervisor);
+        const auto guests = driver.list();
+        for (const auto& guest : guests.ok() ? guests.value() : std::vector<agent::GuestSeen>{})
+          h->hypervisor.guest_powers_off(guest.uid);
+      });
+      return later(2s, [h] { h->start_agent(); });
   }
 }
 

@@ -24,12 +24,13 @@ enum class Fault {
   StoreFails,
   ClockForward,
   ClockBack,
+  GuestEndsAlone,  ///< the agent dies in the middle of what it does; guests run, and power off
 };
 inline constexpr std::array kFaults{
     Fault::KillServer,   Fault::PowerCutServer,  Fault::KillAgent,       Fault::KillBoth,
     Fault::CutLink,      Fault::CutLinkLong,     Fault::FreezeLink,      Fault::DatabaseFull,
     Fault::OutboxFull,   Fault::HypervisorFails, Fault::HypervisorHangs, Fault::StoreFails,
-    Fault::ClockForward, Fault::ClockBack};
+    Fault::ClockForward, Fault::ClockBack,       Fault::GuestEndsAlone};
 const char* name_of(Fault fault);
 
 /// Makes it happen on `host` (and the server) now, and posts its end.

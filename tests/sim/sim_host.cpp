@@ -110,6 +110,9 @@ SimHost::SimHost(Cluster& cluster, std::string host_uid, std::string host_name)
       cluster_(cluster),
       store_(disk, cluster.world.clock()),
       probe_(facts_of_host()) {
+  disk.reached = [this](std::string_view point) {
+    if (cluster_.store_points) cluster_.point("store " + std::string(point));
+  };
   disk.host_files["/images/base"] = {.size_bytes = 1 << 20, .sha256 = std::string(64, 'a')};
 }
 
@@ -147,6 +150,18 @@ void SimHost::kill_agent() {
   workers_.reset();
   loop_.reset();
   driver_.reset();
+}
+
+void SimHost::die() {
+  cut();
+  const Error dead(Code::Internal, "SYSTEM_CALL", "this agent is dead");
+  outbox_disk.full = true;
+  disk.fault = [dead](std::string_view) -> Status { return dead; };
+  cluster_.net.post([this] {
+    kill_agent();
+    outbox_disk.full = false;
+    disk.fault = nullptr;
+  });
 }
 
 void SimHost::cut() {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include "agent/driver/core/seen.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "hypervisor_core/vm/snapshot.h"
 
 namespace reeve::agent::core_driver {
 namespace {
@@ -24,6 +26,7 @@ constexpr auto kLook = 5s;
 constexpr auto kVerb = 30s;
 constexpr auto kSave = 30min;
 constexpr const char* kSavedFile = "saved.state";  ///< while it is written
+constexpr const char* kSaved = "saved";            ///< why a machine is off
 
 Error not_found(std::string_view uid) {
   return {Code::NotFound, "GUEST_NOT_FOUND", "no guest " + std::string(uid.substr(0, 64))};
@@ -34,10 +37,6 @@ Error wrong_state(const GuestSeen& seen) {
           "guest '" + seen.display_name + "' is " + name_of(seen.state)};
 }
 
-bool is_off(const GuestSeen& seen) {
-  return seen.state == GuestState::Stopped || seen.state == GuestState::Crashed;
-}
-
 std::int64_t rss_mib(pid_t pid) {
   const auto text = read_file("/proc/" + std::to_string(pid) + "/statm");
   if (!text.ok()) return 0;
@@ -45,6 +44,20 @@ std::int64_t rss_mib(pid_t pid) {
   std::int64_t size = 0, resident = 0;
   words >> size >> resident;
   return resident * sysconf(_SC_PAGESIZE) >> 20;
+}
+
+/// A saved state fits the machine that it was made of alone: another has other disks.
+Status require_state_of(const core::v1::GuestRecord& record, const std::string& path) {
+  const Fd file = TRY(open_file(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+  core::FdSource source(file.get());
+  core::RecordReader reader(source);
+  const auto header = core::read_saved_header(reader);
+  if (!header.ok())
+    return Error(header.error())
+        .during("reading the saved state of '" + record.display_name() + "'");
+  if (header.value().config().uuid() == record.uid()) return {};
+  return Error{Code::InvalidArgument, "SAVED_STATE_NOT_FOUND",
+               "'" + path + "' holds the state of another guest"};
 }
 
 /// Leaves the console's log, and the pid file, whose lock keeps a second process out.
@@ -255,6 +268,7 @@ Status CoreDriver::launch(Guest guest, const std::string& saved_state) {
                  "the own core cannot run machines here: " + options_.description};
   auto& record = guest.record;
   const std::string folder = vmm_folder(record);
+  TRY(VmmProcess::wait_until_free(folder));
   TRY(clean(folder));
   // A saved machine goes on as the one it was.
   if (saved_state.empty() || !record.has_running()) *record.mutable_running() = record.machine();
@@ -275,8 +289,10 @@ Status CoreDriver::launch(Guest guest, const std::string& saved_state) {
   auto started = VmmProcess::start({.program = options_.program,
                                     .folder = folder,
                                     .cgroups = limit(record),
+                                    .paused = !saved_state.empty(),
                                     .keep_fds = plugs.value().keep});
   if (!started.ok() && started.error().reason() == "GUEST_START_FAILED") {
+    TRY(VmmProcess::wait_until_free(folder));  // not free: one of an agent before us has come up
     release(record);
     record.set_start_time_us(0);
     record.set_end_reason(started.error().message());
@@ -332,12 +348,15 @@ Status CoreDriver::request_reboot(std::string_view uid) {
 }
 
 Status CoreDriver::power_off(std::string_view uid) {
-  Guest guest = TRY(find(uid));
+  return end(TRY(find(uid)), "powered off");
+}
+
+Status CoreDriver::end(Guest guest, const char* reason) {
   if (!guest.process || !guest.process->is_alive()) return {};
   TRY(guest.process->end());
   release(guest.record);
   guest.record.set_start_time_us(0);
-  guest.record.set_end_reason("powered off");
+  guest.record.set_end_reason(reason);
   guest.process.reset();
   return keep(guest);
 }
@@ -352,9 +371,13 @@ Status CoreDriver::pause(std::string_view uid) {
 }
 
 Status CoreDriver::resume(std::string_view uid) {
+  Guest guest = TRY(find(uid));
+  if (!guest.record.end_reason().empty() && !is_off(TRY(see(guest)))) {
+    guest.record.clear_end_reason();  // it was about to end as saved, and goes on instead
+    TRY(keep(guest));
+  }
   TRY(send(uid, {GuestState::Running, GuestState::Paused},
            [](ControlRequest& request) { request.mutable_resume(); }));
-  const Guest guest = TRY(find(uid));
   if (has_agent(guest)) services_.tell_time(*guest.process);
   return {};
 }
@@ -363,7 +386,7 @@ Status CoreDriver::save(std::string_view uid, const std::string& path) {
   Guest guest = TRY(find(uid));
   const auto seen = TRY(see(guest));
   if (is_off(seen)) {
-    if (fs::exists(path)) return {};
+    if (guest.record.end_reason() == kSaved && fs::exists(path)) return {};
     return wrong_state(seen);
   }
   const fs::path file = fs::path(vmm_folder(guest.record)) / kSavedFile;
@@ -382,10 +405,10 @@ Status CoreDriver::save(std::string_view uid, const std::string& path) {
   if (geteuid() == 0 && lchown(file.c_str(), 0, 0) != 0) return errno_error("taking saved state");
   if (rename(file.c_str(), path.c_str()) != 0) return errno_error("moving it to '" + path + "'");
   TRY(sync_dir(fs::path(path).parent_path()));
-  TRY(power_off(uid));
-  guest = TRY(find(uid));
-  guest.record.set_end_reason("saved");
-  return keep(guest);
+  // From here on a repeat takes the file for whole, unless something has run since.
+  guest.record.set_end_reason(kSaved);
+  TRY(keep(guest));
+  return end(std::move(guest), kSaved);
 }
 
 Status CoreDriver::restore(std::string_view uid, const std::string& path) {
@@ -393,10 +416,8 @@ Status CoreDriver::restore(std::string_view uid, const std::string& path) {
   if (!is_off(TRY(see(guest)))) return {};
   if (!fs::exists(path))
     return Error{Code::NotFound, "SAVED_STATE_NOT_FOUND", "no saved state '" + path + "'"};
-  TRY(launch(std::move(guest), path));
-  guest = TRY(find(uid));
-  if (has_agent(guest)) services_.tell_time(*guest.process);
-  return {};
+  TRY(require_state_of(guest.record, path));
+  return launch(std::move(guest), path);
 }
 
 bool CoreDriver::watch(std::function<void(std::string uid)> changed) {

@@ -80,6 +80,7 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
               std::function<void(core::v1::ControlRequest&)> verb);
   std::vector<std::string> limit(const core::v1::GuestRecord& record);
   void release(const core::v1::GuestRecord& record) const;
+  Status end(Guest guest, const char* reason);
   void tell(const std::string& uid);
   void ended(const std::string& uid);
 

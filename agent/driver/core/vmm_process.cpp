@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -64,6 +65,7 @@ Result<VmmProcess> VmmProcess::start(const VmmLaunch& launch) {
   const Fd errors = TRY(
       open_file(launch.folder + "/" + kErrors, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
   std::vector<std::string> argv{launch.program, "--run-dir", launch.folder};
+  if (launch.paused) argv.emplace_back("--paused");
   for (const auto& group : launch.cgroups) {
     argv.emplace_back("--cgroup");
     argv.push_back(group);
@@ -103,6 +105,19 @@ std::optional<VmmProcess> VmmProcess::find(const std::string& folder) {
   const auto now = process_start_ticks(pid);
   if (!now.ok() || now.value() != ticks || !process.is_alive()) return std::nullopt;
   return process;
+}
+
+Status VmmProcess::wait_until_free(const std::string& folder) {
+  const auto lock = open_file(folder + "/" + core::control::kPidFile, O_RDWR | O_NOFOLLOW);
+  if (!lock.ok()) return {};
+  const auto end = std::chrono::steady_clock::now() + kWardenDeadline;
+  while (::flock(lock.value().get(), LOCK_EX | LOCK_NB) != 0) {
+    if (std::chrono::steady_clock::now() > end)
+      return Error{Code::DeadlineExceeded, "HYPERVISOR_BUSY",
+                   "another vmm process of the machine is starting or ending"};
+    std::this_thread::sleep_for(2ms);
+  }
+  return {};
 }
 
 bool VmmProcess::wait(std::chrono::milliseconds timeout) const {

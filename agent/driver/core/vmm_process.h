@@ -24,6 +24,7 @@ struct VmmLaunch {
   std::string program{};
   std::string folder{};                ///< the run directory of the process, with machine.pb in it
   std::vector<std::string> cgroups{};  ///< folders of control groups it joins before anything else
+  bool paused = false;                 ///< a restored machine waits for `resume`
   std::vector<std::pair<int, int>> keep_fds{};  ///< (ours, number there)
 };
 
@@ -34,6 +35,10 @@ class VmmProcess {
   static Result<VmmProcess> start(const VmmLaunch& launch);
   /// The process that has `folder`, or nothing.
   static std::optional<VmmProcess> find(const std::string& folder);
+
+  /// Waits until no process has `folder`, be it one that does not answer yet or is not quite gone.
+  /// DeadlineExceeded/HYPERVISOR_BUSY.
+  static Status wait_until_free(const std::string& folder);
 
   pid_t pid() const { return pid_; }
   /// Readable once the process has ended.

@@ -25,10 +25,14 @@ bool has_bulk_statistics(virConnectPtr connect) {
   return count >= 0;
 }
 
-/// Restoring a file that does not exist fails everywhere, in different words.
+/// Restoring a file that does not exist fails everywhere, in different words. Who cannot restore a
+/// guest without running it at once is no use: its saved state could be used twice.
 bool has_saved_state(virConnectPtr connect) {
-  return virDomainRestore(connect, "/nonexistent/reeve-probe") == 0 ||
-         last_error_code() != VIR_ERR_NO_SUPPORT;
+  if (virDomainRestoreFlags(connect, "/nonexistent/reeve-probe", nullptr, VIR_DOMAIN_SAVE_PAUSED) ==
+      0)
+    return true;
+  const int refusal = last_error_code();
+  return refusal != VIR_ERR_NO_SUPPORT && refusal != VIR_ERR_INVALID_ARG;
 }
 
 }  // namespace

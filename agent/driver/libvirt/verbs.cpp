@@ -149,9 +149,11 @@ Result<std::string> console_log_of(virDomainPtr domain, Guests& guests) {
 Status save_guest(virDomainPtr domain, const std::string& path) {
   const auto state = TRY(state_of(domain));
   if (!is_active(state)) {
-    // A repeat of a save whose answer was lost finds the guest off and its file complete.
+    // A repeat of a save whose answer was lost finds the guest off, nothing since, and its file
+    // complete.
     const Text saved(virDomainSaveImageGetXMLDesc(virDomainGetConnect(domain), path.c_str(), 0));
-    if (saved && std::string_view(saved.get()).find(uid_of(domain)) != std::string_view::npos)
+    if (saved && state.reason == VIR_DOMAIN_SHUTOFF_SAVED &&
+        std::string_view(saved.get()).find(uid_of(domain)) != std::string_view::npos)
       return {};
     return wrong_state(domain, state);
   }
@@ -161,14 +163,20 @@ Status save_guest(virDomainPtr domain, const std::string& path) {
 
 Status restore_guest(virDomainPtr domain, const std::string& path, WallTime now) {
   const auto state = TRY(state_of(domain));
-  if (guest_state(state) == GuestState::Running) return {};
-  if (is_active(state)) return wrong_state(domain, state);
+  if (is_active(state)) return {};
+  // Its next start would go on from that one, whatever ran meanwhile.
+  if (virDomainHasManagedSaveImage(domain, 0) == 1)
+    return Error(Code::FailedPrecondition, "GUEST_STATE",
+                 "guest '" + name_of(domain) + "' has another saved state, made outside of Reeve")
+        .remedy(
+            "start it from that one (virsh start), or drop that one (virsh managedsave-remove)");
   const auto connect = virDomainGetConnect(domain);
   const Text saved(virDomainSaveImageGetXMLDesc(connect, path.c_str(), 0));
   if (saved && std::string_view(saved.get()).find(uid_of(domain)) == std::string_view::npos)
     return Error(Code::InvalidArgument, "SAVED_STATE_NOT_FOUND",
                  "'" + path + "' holds the state of another guest");
-  if (virDomainRestore(connect, path.c_str()) < 0) return last_error("restoring the guest");
+  if (virDomainRestoreFlags(connect, path.c_str(), nullptr, VIR_DOMAIN_SAVE_PAUSED) < 0)
+    return last_error("restoring the guest");
   note_start(domain, now);
   return {};
 }

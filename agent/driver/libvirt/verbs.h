@@ -36,6 +36,7 @@ Result<std::string> console_path_of(virDomainPtr domain, Guests& guests);
 /// SerialConsole::log_path.
 Result<std::string> console_log_of(virDomainPtr domain, Guests& guests);
 Status save_guest(virDomainPtr domain, const std::string& path);
+/// Leaves it paused; see driver.h.
 Status restore_guest(virDomainPtr domain, const std::string& path, WallTime now);
 
 }  // namespace reeve::agent::libvirt

@@ -127,4 +127,9 @@ int SimHypervisor::starts_of(std::string_view uid) const {
   return it == guests_.end() ? 0 : it->second.starts;
 }
 
+int SimHypervisor::stale_runs() const {
+  Lock lock(mutex_);
+  return stale_runs_;
+}
+
 }  // namespace reeve::agent

@@ -31,10 +31,6 @@ Error taken_in_restore(const std::string& path) {
 
 }  // namespace
 
-bool is_off(const GuestSeen& seen) {
-  return seen.state == GuestState::Stopped || seen.state == GuestState::Crashed;
-}
-
 SimHypervisor::SimHypervisor(Loop& loop, Random& random, SimOptions options)
     : loop_(loop), random_(random), options_(std::move(options)) {}
 
@@ -132,7 +128,9 @@ Status SimHypervisor::start(std::string_view uid) {
   return on_guest(SimVerb::Start, uid, [this](Guest& guest) REEVE_REQUIRES(mutex_) -> Status {
     if (guest.seen.state == GuestState::Running) return {};
     if (guest.seen.state == GuestState::Paused) return wrong_state(guest.seen);
-    return start_guest(guest);
+    load_guest(guest, GuestState::Running);
+    run_guest(guest);
+    return {};
   });
 }
 
@@ -196,10 +194,7 @@ Status SimHypervisor::resume(std::string_view uid) {
   return on_guest(SimVerb::Resume, uid, [this](Guest& guest) REEVE_REQUIRES(mutex_) -> Status {
     if (guest.seen.state == GuestState::Running) return {};
     if (is_off(guest.seen)) return wrong_state(guest.seen);
-    guest.running_since = loop_.clock().monotonic();
-    guest.seen.state = GuestState::Running;
-    guest.seen.state_reason = {};
-    announce(guest.seen.uid);
+    run_guest(guest);
     return {};
   });
 }
@@ -209,10 +204,15 @@ Status SimHypervisor::save(std::string_view uid, const std::string& path) {
     if (is_off(guest.seen)) {
       // A repeat whose first answer was lost.
       const auto done = saved_.find(path);
-      if (done != saved_.end() && done->second.uid == guest.seen.uid) return {};
+      if (done != saved_.end() && done->second.uid == guest.seen.uid &&
+          done->second.disk_writes == guest.disk_writes)
+        return {};
       return wrong_state(guest.seen);
     }
-    saved_[path] = {.uid = guest.seen.uid, .seen = guest.seen, .cpu_time = cpu_time_of(guest)};
+    saved_[path] = {.uid = guest.seen.uid,
+                    .disk_writes = guest.restored_at.value_or(guest.disk_writes),
+                    .seen = guest.seen,
+                    .cpu_time = cpu_time_of(guest)};
     stop_guest(guest, GuestState::Stopped, "saved");
     return {};
   });
@@ -221,12 +221,12 @@ Status SimHypervisor::save(std::string_view uid, const std::string& path) {
 Status SimHypervisor::restore(std::string_view uid, const std::string& path) {
   return on_guest(SimVerb::Restore, uid,
                   [this, path](Guest& guest) REEVE_REQUIRES(mutex_) -> Status {
-                    if (guest.seen.state == GuestState::Running) return {};
-                    if (!is_off(guest.seen)) return wrong_state(guest.seen);
+                    if (!is_off(guest.seen)) return {};
                     const auto saved = saved_.find(path);
                     if (saved == saved_.end() || saved->second.uid != guest.seen.uid)
                       return taken_in_restore(path);
-                    TRY(start_guest(guest));
+                    load_guest(guest, GuestState::Paused);
+                    guest.restored_at = saved->second.disk_writes;
                     guest.seen.cpus = saved->second.seen.cpus;
                     guest.seen.memory_mib = saved->second.seen.memory_mib;
                     guest.seen.pending_restart = pending_restart(guest.seen, guest.definition);
@@ -237,12 +237,12 @@ Status SimHypervisor::restore(std::string_view uid, const std::string& path) {
 
 // --- Guests ---
 
-Status SimHypervisor::start_guest(Guest& guest) {
+void SimHypervisor::load_guest(Guest& guest, GuestState state) {
   ++guest.run;
   ++guest.starts;
-  guest.running_since = loop_.clock().monotonic();
   guest.cpu_time = microseconds(0);
-  guest.seen.state = GuestState::Running;
+  guest.restored_at.reset();
+  guest.seen.state = state;
   guest.seen.state_reason = {};
   guest.seen.start_time = loop_.clock().wall();
   if (guest.seen.managed) {
@@ -251,11 +251,21 @@ Status SimHypervisor::start_guest(Guest& guest) {
   }
   guest.seen.pending_restart.clear();
   announce(guest.seen.uid);
-  return {};
+}
+
+void SimHypervisor::run_guest(Guest& guest) {
+  if (guest.restored_at && *guest.restored_at != guest.disk_writes) ++stale_runs_;
+  guest.restored_at.reset();
+  ++guest.disk_writes;
+  guest.running_since = loop_.clock().monotonic();
+  guest.seen.state = GuestState::Running;
+  guest.seen.state_reason = {};
+  announce(guest.seen.uid);
 }
 
 void SimHypervisor::stop_guest(Guest& guest, GuestState state, std::string reason) {
   ++guest.run;
+  guest.restored_at.reset();
   guest.seen.state = state;
   guest.seen.state_reason = std::move(reason);
   guest.seen.start_time.reset();

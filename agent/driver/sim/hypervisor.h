@@ -73,8 +73,12 @@ class SimHypervisor {
   /// A guest that is not ours; appears as it is given.
   void add_foreign(const GuestSeen& guest);
   void set_habits(std::string_view uid, const SimHabits& habits);
-  /// Times a guest went from off to running: "a VM never runs twice" is checked with it.
+  /// Times a guest went from off to running or restored: "a VM never runs twice" is checked with
+  /// it.
   int starts_of(std::string_view uid) const;
+  /// Times saved memory ran although the guest's disk had been written since it was saved: what
+  /// must never happen. A guest writes whenever it runs.
+  int stale_runs() const;
 
  private:
   friend class SimDriver;
@@ -87,9 +91,12 @@ class SimHypervisor {
     std::chrono::microseconds cpu_time{0};  ///< of this run, up to running_since
     std::uint64_t run = 0;                  ///< counts starts: a timer of an older run does nothing
     int starts = 0;
+    std::uint64_t disk_writes = 0;
+    std::optional<std::uint64_t> restored_at{};  ///< disk_writes when it was saved; nothing ran yet
   };
   struct Saved {
     std::string uid{};
+    std::uint64_t disk_writes = 0;
     GuestSeen seen{};
     std::chrono::microseconds cpu_time{0};
   };
@@ -129,7 +136,8 @@ class SimHypervisor {
   Status on_guest(SimVerb verb, std::string_view uid, std::function<Status(Guest&)> work);
   std::optional<SimFault> next_fault(SimVerb verb) REEVE_REQUIRES(mutex_);
   std::optional<SimFault> fault_by_chance(SimVerb verb) REEVE_REQUIRES(mutex_);
-  Status start_guest(Guest& guest) REEVE_REQUIRES(mutex_);
+  void load_guest(Guest& guest, GuestState state) REEVE_REQUIRES(mutex_);
+  void run_guest(Guest& guest) REEVE_REQUIRES(mutex_);
   void stop_guest(Guest& guest, GuestState state, std::string reason) REEVE_REQUIRES(mutex_);
   /// Runs `work` after `delay` if the guest is still in the run it is in now.
   void in_this_run(const Guest& guest, std::chrono::microseconds delay,
@@ -153,6 +161,7 @@ class SimHypervisor {
   SimChances chances_ REEVE_GUARDED_BY(mutex_);
   bool away_ REEVE_GUARDED_BY(mutex_) = false;
   bool losing_events_ REEVE_GUARDED_BY(mutex_) = false;
+  int stale_runs_ REEVE_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace reeve::agent

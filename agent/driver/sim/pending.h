@@ -1,4 +1,4 @@
-// agent/driver/sim/pending.h - small questions about a simulated guest.
+// agent/driver/sim/pending.h - what of a definition waits for a simulated guest's next start.
 #pragma once
 
 #include <string>
@@ -8,8 +8,6 @@
 
 namespace reeve::agent {
 
-/// Neither running nor paused.
-bool is_off(const GuestSeen& seen);
 /// What of `next` a guest running as `now` gets only at its next start.
 std::vector<std::string> pending_restart(const GuestSeen& now, const GuestDefinition& next);
 

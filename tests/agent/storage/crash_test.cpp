@@ -1,6 +1,7 @@
 // The agent dies at every point of every change: a child process is the agent, and ends itself
 // there.
 #include <csignal>
+#include <filesystem>
 
 #include <catch2/catch.hpp>
 #include <sys/wait.h>
@@ -107,6 +108,35 @@ TEST_CASE("an agent killed while removing leaves nothing that looks whole", "[ag
     const auto image = store.image(action.uid());
     CHECK((image.ok() || image.error().reason() == "IMAGE_NOT_FOUND"));
   });
+}
+
+TEST_CASE("an agent killed around a saved state never leaves one that was used and is offered",
+          "[agent]") {
+  StoreScene scene;
+  const auto spec = guest_on(nullptr);
+  const auto uid = spec.uid();
+  REQUIRE(scene.open()->prepare_guest(spec).ok());
+  for (int at = 0;; ++at) {
+    REQUIRE(at < 50);
+    {
+      auto store = scene.open();
+      REQUIRE(write_file_durably(store->new_saved_state(uid).value(), "memory").ok());
+    }
+    const std::string ran = scene.data() + "/ran";
+    const bool died = dies_at(scene, at, [&](agent::DirStore& store) {
+      return store.keep_saved_state(uid).ok() && store.use_saved_state(uid).ok() &&
+             write_file_durably(ran, "").ok() && store.free_used_state(uid).ok();
+    });
+    auto store = scene.open();
+    const bool offered = store->saved_state(uid).ok();
+    const bool begun = store->begun_saved_state(uid).ok();
+    const bool used = store->was_state_used(uid).value();
+    CHECK(int(offered) + int(begun) + int(used) == 1);
+    if (offered) CHECK(store->check_saved_state(uid).ok());
+    if (std::filesystem::exists(ran)) CHECK(used);
+    REQUIRE(remove_file(ran).ok());
+    if (!died) break;
+  }
 }
 
 TEST_CASE("the outbox brings back every result and the epoch, and sets damage aside", "[agent]") {

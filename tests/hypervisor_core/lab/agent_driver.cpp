@@ -69,6 +69,7 @@ void agent_driver() {
   check(driver->saved_state()->save(kUid, "/tmp/driven.state"), "it is saved");
   sleep(20);
   check(driver->saved_state()->restore(kUid, "/tmp/driven.state"), "it is restored");
+  check(driver->resume(kUid), "and goes on");
   const auto error = guest_clock_error();
   std::printf("its clock is %lld s behind\n", static_cast<long long>(error.count()));
   require(error < 12s, "its clock was set after the standstill");
