@@ -1,6 +1,8 @@
 #include "hypervisor_core/memory/guest_memory.h"
 
 #include <array>
+#include <cstdio>
+#include <fstream>
 #include <limits>
 
 #include <catch2/catch.hpp>
@@ -119,6 +121,47 @@ TEST_CASE("the memory file cannot be resized behind our back", "[memory]") {
   auto memory = two_regions();
   CHECK(ftruncate(memory->fd(), 0) != 0);
   CHECK(ftruncate(memory->fd(), 1 << 30) != 0);
+}
+
+namespace {
+
+/// A line of /proc/self/smaps for the mapping that holds `address`.
+std::string smaps_line(const void* address, const std::string& field) {
+  std::ifstream maps("/proc/self/smaps");
+  const auto wanted = reinterpret_cast<std::uintptr_t>(address);
+  bool here = false;
+  for (std::string line; std::getline(maps, line);) {
+    std::uintptr_t begin = 0, end = 0;
+    if (std::sscanf(line.c_str(), "%zx-%zx ", &begin, &end) == 2)
+      here = begin <= wanted && wanted < end;
+    else if (here && line.starts_with(field + ":"))
+      return line;
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("memory is backed by the pages that were asked for, or refused", "[memory]") {
+  const MemoryRange range{0, 4 * kMiB};
+  const auto with = [&](PageBacking backing) {
+    return GuestMemory::create(std::span(&range, 1), backing);
+  };
+  const auto flags = [](const Result<std::unique_ptr<GuestMemory>>& memory) {
+    REQUIRE(memory.ok());
+    return smaps_line(memory.value()->regions()[0].host, "VmFlags") + " ";
+  };
+  CHECK(flags(with(PageBacking::Small)).find(" hg ") == std::string::npos);
+  CHECK(flags(with(PageBacking::Transparent)).find(" hg ") != std::string::npos);
+  const auto reserved = with(PageBacking::Reserved);
+  if (reserved.ok())
+    CHECK(smaps_line(reserved.value()->regions()[0].host, "KernelPageSize").find("2048 kB") !=
+          std::string::npos);
+  else
+    CHECK(reserved.error().reason() == "MEMORY_UNAVAILABLE");
+  const MemoryRange odd{0, 3 * kMiB};
+  CHECK(GuestMemory::create(std::span(&odd, 1), PageBacking::Reserved).error().reason() ==
+        "MEMORY_LAYOUT");
 }
 
 TEST_CASE("lost memory refuses all access, whatever was there", "[memory]") {

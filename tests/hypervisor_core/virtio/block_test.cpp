@@ -4,11 +4,16 @@
 
 #include <catch2/catch.hpp>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "hypervisor_core/block/async_disk.h"
 #include "hypervisor_core/block/create.h"
 #include "hypervisor_core/block/raw_disk.h"
 #include "hypervisor_core/virtio/worker.h"
@@ -147,6 +152,42 @@ TEST_CASE("what is written to a block device is read back, with every kind of I/
   CHECK(block.value()->counters().written_bytes == 8192);
   CHECK(block.value()->counters().read_bytes == 8192);
   CHECK(block.value()->counters().flushes == 1);
+}
+
+TEST_CASE("where io_uring is denied, threads do a disk's work", "[virtio]") {
+  const TempDir dir;
+  const auto disk = raw_disk(dir);
+  std::string kind;
+  std::vector<DiskCompletion> completions;
+  std::thread([&] {  // the filter is the thread's own, and of those it makes
+    std::array<sock_filter, 4> code{{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                                     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+                                     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+                                     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)}};
+    const sock_fprog program{code.size(), code.data()};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+      return;
+    auto made = make_async_disk(*disk, 4);
+    if (!made.ok()) return;
+    auto& async = *made.value();
+    kind = async.kind();
+    std::string text(4096, 't');
+    DiskRequest request{.tag = 7, .offset = 512};
+    request.kind = DiskRequest::Kind::Write;
+    request.ranges = {{text.data(), text.size()}};
+    async.submit(request);
+    async.kick();
+    async.settle();
+    async.reap(completions);
+  })
+      .join();
+  CHECK(kind == "threads");
+  REQUIRE(completions.size() == 1);
+  CHECK(completions[0].tag == 7);
+  CHECK(completions[0].outcome == DiskOutcome::Done);
+  const auto content = read_file(dir / "disk").value();
+  CHECK(content.substr(511, 3) == std::string("\0tt", 3));
 }
 
 TEST_CASE("the serial number, discard and write-zeroes work", "[virtio]") {

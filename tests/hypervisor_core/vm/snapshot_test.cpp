@@ -89,6 +89,58 @@ TEST_CASE("a machine goes on in another one where it was saved", "[vm][saved][kv
   CHECK(console_when(*second, 1, 1) == "b");
 }
 
+TEST_CASE("a copy of a machine is told so: a new generation id and an event for it",
+          "[vm][saved][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  // For each typed character: the 16 bytes of the generation id, and the events that wait (GPE0).
+  const test::PayloadKernel kernel{0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf7,  // wait
+                                   0x66, 0xba, 0xf8, 0x03, 0xec,                          // take it
+                                   0xbe, 0x00, 0xf0, 0x0f, 0x00,  // esi = 0xff000
+                                   0xb9, 0x10, 0x00, 0x00, 0x00,  // ecx = 16
+                                   0xac, 0xee, 0xe2, 0xfc,        // print [esi++], 16 times
+                                   0x66, 0xba, 0x10, 0x06, 0xec,  // al = GPE0 status
+                                   0x66, 0xba, 0xf8, 0x03, 0xee,  // print al
+                                   0xeb, 0xd8};
+  struct Said {
+    std::string id;
+    char events = 0;
+  };
+  const auto ask = [](Vm& vm) {
+    const auto from = vm.console().end_offset();
+    REQUIRE(vm.type(as_bytes("x")) == 1);
+    for (int i = 0; i < 2000 && vm.console().end_offset() < from + 17; ++i)
+      (void)vm.wait_until_ended(2ms);
+    const auto bytes = vm.console().read(from, 17).bytes;
+    REQUIRE(bytes.size() == 17);
+    return Said{bytes.substr(0, 16), bytes[16]};
+  };
+  constexpr char kNewId = 1 << AcpiHardware::kGenerationIdEvent;
+  auto vm = take(Vm::create(kernel.config(), *kvm));
+  REQUIRE(vm->start().ok());
+  const auto first = ask(*vm);
+  CHECK(first.id != std::string(16, '\0'));
+  CHECK(first.events == 0);
+  REQUIRE(vm->pause().ok());
+  TextSink sink;
+  REQUIRE(vm->save(sink).ok());
+  REQUIRE(vm->resume().ok());
+  CHECK(ask(*vm).id == first.id);  // the original is no copy
+  REQUIRE(vm->reset().ok());
+  CHECK(ask(*vm).id == first.id);
+  std::string before = first.id;
+  for (int copy = 0; copy < 2; ++copy) {
+    TextSource source(sink.text);
+    auto restored = take(Vm::restore(source, *kvm));
+    REQUIRE(restored->resume().ok());
+    const auto said = ask(*restored);
+    CHECK(said.id != first.id);
+    CHECK(said.id != before);
+    CHECK(said.events == kNewId);
+    before = said.id;
+  }
+}
+
 TEST_CASE("a damaged or foreign saved state is refused by name", "[vm][saved][kvm]") {
   auto kvm = test::kvm_or_skip();
   if (!kvm) return;

@@ -77,6 +77,20 @@ TEST_CASE("a payload guest prints on its console and ends with its code", "[vm][
   CHECK(vm->resume().error().reason() == "VM_ENDED");
 }
 
+TEST_CASE("a guest that panics says so and goes on", "[vm][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const PayloadKernel kernel{OUT(0x505, 1), OUT(0x3f8, 'p'), 0xeb, 0xfe};
+  auto vm = make(config_for(kernel), *kvm);
+  CHECK_FALSE(vm->status().guest_panicked());
+  REQUIRE(vm->start().ok());
+  for (int i = 0; i < 2000 && !vm->status().guest_panicked(); ++i) (void)vm->wait_until_ended(2ms);
+  CHECK(vm->status().guest_panicked());
+  CHECK(vm->state() == Vm::State::Running);
+  for (int i = 0; i < 2000 && vm->console().end_offset() == 0; ++i) (void)vm->wait_until_ended(2ms);
+  CHECK(vm->console().read(0, 100).bytes == "p");
+}
+
 TEST_CASE("ACPI sleep state 5 ends the machine as powered off", "[vm][kvm]") {
   auto kvm = test::kvm_or_skip();
   if (!kvm) return;
