@@ -61,6 +61,10 @@ TEST_CASE("a full host disk pauses Linux, which goes on in another process witho
   hold_in_lab({"full_host_disk"});
 }
 
+TEST_CASE("Linux gives memory back unasked and when it must, and keeps to its disks' limits") {
+  hold_in_lab({"memory_pressure", "disk_limits"});
+}
+
 TEST_CASE("Linux has user networking through passt and a linked clone that qemu-img reads") {
   hold_in_lab({"user_network", "overlay_disk"},
               {"--net", "--add", "/usr/bin/passt", "--add", "/usr/bin/qemu-img"});

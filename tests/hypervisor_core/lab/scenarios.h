@@ -15,6 +15,8 @@ void overlay_disk();
 void guest_agent();
 void agent_driver();
 void full_host_disk();
+void memory_pressure();
+void disk_limits();
 void linux_32_bit();
 void memory_test();
 void whole_debian();
