@@ -58,8 +58,8 @@ class FrontDoor {
   };
   explicit FrontDoor(Parts parts);
 
-  /// A unary call. `work` runs at once and either returns Result<Response>, or takes a
-  /// Reply<Response> and answers later, whenever and wherever.
+  /// A unary call. `work` runs at once and either returns Result<Response>, or fills a Response& in
+  /// place and returns Status, or takes a Reply<Response> and answers later, whenever and wherever.
   template <AuditedBy kAudited = AuditedBy::Door, class Request, class Response, class Work>
   grpc::ServerUnaryReactor* enter(grpc::CallbackServerContext* context, const Request* request,
                                   Response* response, const Work& work) {
@@ -77,6 +77,8 @@ class FrontDoor {
               admission.policy().mutates ? summary_of(*request) : std::string(), [&] {
                 if constexpr (std::is_invocable_v<Work, const Caller&>)
                   reply(work(admission.caller()));
+                else if constexpr (std::is_invocable_v<Work, const Caller&, Response&>)
+                  call->answer(work(admission.caller(), *response), {}, [] {});
                 else
                   work(admission.caller(), Reply<Response>(reply));
               });

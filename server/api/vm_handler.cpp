@@ -13,7 +13,9 @@ grpc::ServerUnaryReactor* VmHandler::ListVms(grpc::CallbackServerContext* contex
                                              const v1::ListVmsRequest* request,
                                              v1::ListVmsResponse* response) {
   return door_.enter(context, request, response,
-                     [&](const Caller& caller) { return vms_.list(caller, *request); });
+                     [&](const Caller& caller, v1::ListVmsResponse& page) {
+                       return vms_.list(caller, *request, page);
+                     });
 }
 
 grpc::ServerUnaryReactor* VmHandler::CreateVm(grpc::CallbackServerContext* context,

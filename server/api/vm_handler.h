@@ -5,13 +5,16 @@
 #include "server/api/console_stream.h"
 #include "server/api/front_door.h"
 #include "server/app/vm_service.h"
+#include "server/rpc/arena_messages.h"
 
 namespace reeve::server {
 
 class VmHandler final : public v1::VmService::CallbackService {
  public:
   VmHandler(FrontDoor& door, VmService& vms, ConsoleHub& consoles)
-      : door_(door), vms_(vms), consoles_(consoles) {}
+      : door_(door), vms_(vms), consoles_(consoles) {
+    SetMessageAllocatorFor_ListVms(&list_messages_);
+  }
 
   grpc::ServerUnaryReactor* GetVm(grpc::CallbackServerContext* context,
                                   const v1::GetVmRequest* request,
@@ -51,6 +54,7 @@ class VmHandler final : public v1::VmService::CallbackService {
   FrontDoor& door_;
   VmService& vms_;        // outlives the handler
   ConsoleHub& consoles_;  // outlives the handler
+  ArenaMessages<v1::ListVmsRequest, v1::ListVmsResponse> list_messages_;
 };
 
 }  // namespace reeve::server

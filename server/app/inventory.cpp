@@ -133,21 +133,21 @@ Result<VmFacts> Inventory::facts_of(const db::Vm& row, Holder holder) {
   return facts;
 }
 
-Result<v1::VirtualMachine> Inventory::show(const db::Vm& row, PermissionSet permissions) {
-  auto vm = TRY(to_proto(row));
+Status Inventory::show(const db::Vm& row, PermissionSet permissions, v1::VirtualMachine& vm) {
+  TRY(fill(row, vm));
   auto holder = TRY(holder_of(vm.name()));
   if (holder.job_uid.empty()) {
     const auto [shared, is_new] = actions_.try_emplace(
         Circumstances{row.state, row.origin, row.host_uid, row.hypervisor_uid, permissions});
     if (is_new) shared->second = allowed_actions(TRY(facts_of(row, {})), permissions);
-    *vm.mutable_allowed_actions() = shared->second;
+    vm.mutable_allowed_actions()->CopyFrom(shared->second);
   } else {
     vm.set_active_job(job_name(holder.job_uid));
-    *vm.mutable_allowed_actions() =
-        allowed_actions(TRY(facts_of(row, std::move(holder))), permissions);
+    const auto known = TRY(facts_of(row, std::move(holder)));
+    vm.mutable_allowed_actions()->CopyFrom(allowed_actions(known, permissions));
   }
   if (!permissions.has(v1::PERMISSION_EDIT_VMS)) redact(vm);
-  return vm;
+  return {};
 }
 
 std::optional<Error> image_refusal(const db::Image& row, const KnownHost* host) {

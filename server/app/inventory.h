@@ -62,7 +62,7 @@ class Inventory {
   Status require_free(const std::string& resource);
 
   /// The resource as a caller sees it, with active_job and allowed_actions.
-  Result<v1::VirtualMachine> show(const db::Vm& row, PermissionSet permissions);
+  Status show(const db::Vm& row, PermissionSet permissions, v1::VirtualMachine& vm);
   Result<v1::Image> show(const db::Image& row, PermissionSet permissions);
   Result<v1::Host> show(const db::Host& row, PermissionSet permissions);
 

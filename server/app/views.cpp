@@ -41,19 +41,31 @@ WallTime time_of(const google::protobuf::Timestamp& time) {
   return from_micros(seconds * kMicros + nanos / 1000);
 }
 
-Result<v1::VirtualMachine> to_proto(const db::Vm& row) {
-  auto vm = TRY(document<v1::VirtualMachine>(row.spec, "machine " + row.uid));
-  auto seen = TRY(document<v1::VirtualMachine>(row.status, "machine " + row.uid));
+Status merge_document(const std::string& bytes, std::string_view what,
+                      google::protobuf::MessageLite& into) {
+  if (into.MergeFromString(bytes)) return {};
+  return Error(Code::DataLoss, "BAD_DOCUMENT",
+               "the stored document of " + std::string(what) + " cannot be read");
+}
+
+Status fill(const db::Vm& row, v1::VirtualMachine& vm) {
+  // What was seen is in other fields than what was asked for: they add up.
+  TRY(merge_document(row.spec, "machine " + row.uid, vm));
+  TRY(merge_document(row.status, "machine " + row.uid, vm));
   vm.set_name(vm_name(row.uid));
   vm.set_uid(row.uid);
   vm.set_display_name(row.name);
   vm.set_state(vm_state_of(row.state));
   vm.set_origin(vm_origin_of(row.origin));
-  vm.set_state_reason(seen.state_reason());
-  *vm.mutable_status() = std::move(*seen.mutable_status());
-  if (row.status_observed_at)
-    *vm.mutable_status()->mutable_observe_time() = to_proto(*row.status_observed_at);
+  auto& status = *vm.mutable_status();
+  if (row.status_observed_at) *status.mutable_observe_time() = to_proto(*row.status_observed_at);
   fill_times(row, vm);
+  return {};
+}
+
+Result<v1::VirtualMachine> to_proto(const db::Vm& row) {
+  v1::VirtualMachine vm;
+  TRY(fill(row, vm));
   return vm;
 }
 

@@ -36,18 +36,21 @@ google::protobuf::Timestamp to_proto(WallTime time);
 /// Out-of-range times read as the nearest WallTime.
 WallTime time_of(const google::protobuf::Timestamp& time);
 
+/// Adds a column's message to `into`. DataLoss/BAD_DOCUMENT.
+Status merge_document(const std::string& bytes, std::string_view what,
+                      google::protobuf::MessageLite& into);
+
 /// A message from a column. DataLoss/BAD_DOCUMENT when the bytes are not one.
 template <class Message>
 Result<Message> document(const std::string& bytes, std::string_view what) {
   Message message;
-  if (!message.ParseFromString(bytes))
-    return Error(Code::DataLoss, "BAD_DOCUMENT",
-                 "the stored document of " + std::string(what) + " cannot be read");
+  TRY(merge_document(bytes, what, message));
   return message;
 }
 
 /// The resources without allowed_actions and active_job, which need more than the row.
 Result<v1::VirtualMachine> to_proto(const db::Vm& row);
+Status fill(const db::Vm& row, v1::VirtualMachine& vm);  ///< in place; `vm` is empty
 Result<v1::Image> to_proto(const db::Image& row);
 Result<v1::Host> to_proto(const db::Host& row);
 Result<v1::Hypervisor> to_proto(const db::Hypervisor& row);

@@ -15,8 +15,9 @@ class VmService {
   virtual ~VmService() = default;
 
   virtual Result<v1::VirtualMachine> get(const Caller& caller, const v1::GetVmRequest& request) = 0;
-  virtual Result<v1::ListVmsResponse> list(const Caller& caller,
-                                           const v1::ListVmsRequest& request) = 0;
+  /// Fills `response`, which is empty and may be on an arena.
+  virtual Status list(const Caller& caller, const v1::ListVmsRequest& request,
+                      v1::ListVmsResponse& response) = 0;
 
   virtual void create(const Caller& caller, const v1::CreateVmRequest& request,
                       Reply<v1::Job> reply) = 0;

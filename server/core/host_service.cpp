@@ -132,16 +132,16 @@ class Hosts final : public HostService {
   Result<v1::ListHostsResponse> list(const Caller& caller,
                                      const v1::ListHostsRequest& request) override {
     const auto query = TRY(query_of(request, kFilterKeys));
-    return list_page<v1::ListHostsResponse, db::HostReader>(
-        parts_, query,
-        [&](Inventory& inventory, const db::Host& row,
-            v1::ListHostsResponse& response) -> Result<bool> {
-          auto host = TRY(inventory.show(row, caller.permissions));
-          if (!query.matches(host)) return false;
-          parts_.live->fill(host);
-          *response.add_hosts() = std::move(host);
-          return true;
-        });
+    v1::ListHostsResponse response;
+    const auto add = [&](Inventory& inventory, const db::Host& row) -> Result<bool> {
+      auto host = TRY(inventory.show(row, caller.permissions));
+      if (!query.matches(host)) return false;
+      parts_.live->fill(host);
+      *response.add_hosts() = std::move(host);
+      return true;
+    };
+    TRY(list_page<db::HostReader>(parts_, query, response, add));
+    return response;
   }
 
   void update(const Caller& caller, const v1::UpdateHostRequest& request,

@@ -87,15 +87,15 @@ class Images final : public ImageService {
   Result<v1::ListImagesResponse> list(const Caller& caller,
                                       const v1::ListImagesRequest& request) override {
     const auto query = TRY(query_of(request, kFilterKeys));
-    return list_page<v1::ListImagesResponse, db::ImageReader>(
-        parts_, query,
-        [&](Inventory& inventory, const db::Image& row,
-            v1::ListImagesResponse& response) -> Result<bool> {
-          auto image = TRY(inventory.show(row, caller.permissions));
-          if (!query.matches(image)) return false;
-          *response.add_images() = std::move(image);
-          return true;
-        });
+    v1::ListImagesResponse response;
+    const auto add = [&](Inventory& inventory, const db::Image& row) -> Result<bool> {
+      auto image = TRY(inventory.show(row, caller.permissions));
+      if (!query.matches(image)) return false;
+      *response.add_images() = std::move(image);
+      return true;
+    };
+    TRY(list_page<db::ImageReader>(parts_, query, response, add));
+    return response;
   }
 
   void import(const Caller& caller, const v1::ImportImageRequest& request,

@@ -56,14 +56,15 @@ class Jobs final : public JobService {
   Result<v1::ListJobsResponse> list(const Caller&, const v1::ListJobsRequest& request) override {
     const auto query = TRY(
         query_of(request, kFilterKeys, {.known = {"create_time"}, .usual = "create_time desc"}));
-    return list_page<v1::ListJobsResponse, db::JobReader>(
-        parts_, query,
-        [&](Inventory&, const db::Job& row, v1::ListJobsResponse& response) -> Result<bool> {
-          auto job = TRY(to_proto(row));
-          fill_progress(job);
-          *response.add_jobs() = std::move(job);
-          return true;
-        });
+    v1::ListJobsResponse response;
+    const auto add = [&](Inventory&, const db::Job& row) -> Result<bool> {
+      auto job = TRY(to_proto(row));
+      fill_progress(job);
+      *response.add_jobs() = std::move(job);
+      return true;
+    };
+    TRY(list_page<db::JobReader>(parts_, query, response, add));
+    return response;
   }
 
   void wait(const Caller&, const v1::WaitJobRequest& request, Reply<v1::Job> reply) override {

@@ -118,12 +118,12 @@ Result<std::string> collect_page(const PageQuery<Filter>& query, Read read, Take
   }
 }
 
-/// The whole List method in one snapshot. `add(inventory, row, response)` adds what the row shows
+/// The whole List method in one snapshot. `add(inventory, row)` adds what the row shows
 /// to the response and says whether it matches; what does not is not kept.
-template <class Response, class Reader, class Filter, class Add>
-Result<Response> list_page(const ServiceParts& parts, const PageQuery<Filter>& query, Add add) {
-  return parts.core.readers->read([&](db::ReadTransaction& tx) -> Result<Response> {
-    Response response;
+template <class Reader, class Response, class Filter, class Add>
+Status list_page(const ServiceParts& parts, const PageQuery<Filter>& query, Response& response,
+                 Add add) {
+  return parts.core.readers->read([&](db::ReadTransaction& tx) -> Status {
     Inventory inventory(tx, parts.now());
     Reader reader(tx);
     response.set_revision(TRY(db::FeedReader(tx).revision()));
@@ -133,11 +133,9 @@ Result<Response> list_page(const ServiceParts& parts, const PageQuery<Filter>& q
       else
         return reader.list(query.filter, page);
     };
-    const auto take = [&](const auto& row) -> Result<bool> {
-      return add(inventory, row, response);
-    };
+    const auto take = [&](const auto& row) -> Result<bool> { return add(inventory, row); };
     response.set_next_page_token(TRY(collect_page(query, read, take)));
-    return response;
+    return {};
   });
 }
 

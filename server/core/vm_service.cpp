@@ -32,26 +32,25 @@ class Vms final : public VmService {
     return parts_.core.readers->read([&](db::ReadTransaction& tx) -> Result<v1::VirtualMachine> {
       Inventory inventory(tx, parts_.now());
       const auto row = TRY(db::VmReader(tx).get(uid));
-      auto vm = TRY(inventory.show(row, caller.permissions));
+      v1::VirtualMachine vm;
+      TRY(inventory.show(row, caller.permissions, vm));
       parts_.live->fill(vm);
       return vm;
     });
   }
 
-  Result<v1::ListVmsResponse> list(const Caller& caller,
-                                   const v1::ListVmsRequest& request) override {
+  Status list(const Caller& caller, const v1::ListVmsRequest& request,
+              v1::ListVmsResponse& response) override {
     const auto query = TRY(query_of(request, kFilterKeys));
-    return list_page<v1::ListVmsResponse, db::VmReader>(
-        parts_, query,
-        [&](Inventory& inventory, const db::Vm& row,
-            v1::ListVmsResponse& response) -> Result<bool> {
-          auto vm = TRY(inventory.show(row, caller.permissions));
-          if (!query.matches(vm)) return false;
-          redact(vm);
-          parts_.live->fill(vm);
-          *response.add_vms() = std::move(vm);
-          return true;
-        });
+    const auto add = [&](Inventory& inventory, const db::Vm& row) -> Result<bool> {
+      auto& vm = *response.add_vms();
+      TRY(inventory.show(row, caller.permissions, vm));
+      if (!query.matches(vm)) return response.mutable_vms()->RemoveLast(), false;
+      redact(vm);
+      parts_.live->fill(vm);
+      return true;
+    };
+    return list_page<db::VmReader>(parts_, query, response, add);
   }
 
   void create(const Caller& caller, const v1::CreateVmRequest& request,

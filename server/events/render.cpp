@@ -32,11 +32,11 @@ Result<v1::VirtualMachine> render_vm(Inventory& inventory, const db::Version& ve
   const auto now = db::VmReader(inventory.tx()).get(version.uid);
   v1::VirtualMachine vm;
   if (detail == Detail::Now && now.ok() && now.value().revision == version.revision) {
-    vm = TRY(inventory.show(now.value(), permissions));
+    TRY(inventory.show(now.value(), permissions, vm));
   } else {
     auto row = row_of<db::Vm>(version);
     if (now.ok()) row.origin = now.value().origin;
-    vm = TRY(to_proto(row));
+    TRY(fill(row, vm));
   }
   redact(vm);
   return vm;

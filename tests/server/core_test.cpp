@@ -96,10 +96,10 @@ TEST_CASE("lists come in every order that the API promises, forwards and backwar
     request.set_filter(filter);
     request.set_page_size(1);
     do {
-      const auto page = s.cluster.core().vms().list(s.cluster.caller, request);
-      REQUIRE(page.ok());
-      for (const auto& vm : page.value().vms()) names += vm.display_name().substr(0, 1);
-      request.set_page_token(page.value().next_page_token());
+      v1::ListVmsResponse page;
+      REQUIRE(s.cluster.core().vms().list(s.cluster.caller, request, page).ok());
+      for (const auto& vm : page.vms()) names += vm.display_name().substr(0, 1);
+      request.set_page_token(page.next_page_token());
     } while (!request.page_token().empty());
     return names;
   };
@@ -111,7 +111,8 @@ TEST_CASE("lists come in every order that the API promises, forwards and backwar
   CHECK(listed("create_time", "state = STOPPED AND display_name = \"*-newest\"") == "a");
   v1::ListVmsRequest wrong;
   wrong.set_order_by("memory");
-  const auto refused = s.cluster.core().vms().list(s.cluster.caller, wrong);
+  v1::ListVmsResponse nothing;
+  const auto refused = s.cluster.core().vms().list(s.cluster.caller, wrong, nothing);
   CHECK(refused.error().reason() == "BAD_FILTER");
   CHECK(refused.error().remedy().find("update_time") != std::string::npos);
   for (const std::string order_by : {"update_time", "create_time", "display_name"}) {
