@@ -86,7 +86,9 @@ Status RawDisk::grow(std::uint64_t size_bytes) {
     return Error{Code::InvalidArgument, "DISK_SHRINK", "a disk cannot be made smaller"};
   if (size_bytes % kSectorBytes != 0)
     return Error{Code::InvalidArgument, "DISK_SIZE", "the size is no multiple of 512"};
-  if (::ftruncate(fd_.get(), static_cast<off_t>(size_bytes)) != 0)
+  // Others may have made it larger already; a block device only they can.
+  if (TRY(disk_file_size(fd_.get())) < size_bytes &&
+      ::ftruncate(fd_.get(), static_cast<off_t>(size_bytes)) != 0)
     return errno_error("growing a disk");
   if (::fsync(fd_.get()) != 0) return errno_error("flushing a disk");
   size_ = size_bytes;

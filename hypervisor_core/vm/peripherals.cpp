@@ -288,10 +288,15 @@ Status Peripherals::flush_disks() {
   return {};
 }
 
-Status Peripherals::disk_grown(const std::string& id) {
+Status Peripherals::grow_disk(const std::string& id, std::uint64_t size_bytes) {
   for (auto& unit : units_) {
     auto* disk = dynamic_cast<DiskUnit*>(unit.get());
     if (disk == nullptr || disk->id != id) continue;
+    auto* resize = disk->disk->resize();
+    if (resize == nullptr)
+      return Error{Code::Unimplemented, "DISK_SIZE", "disk '" + id + "' has a fixed size"};
+    auto grown = resize->grow(size_bytes);
+    if (!grown.ok()) return std::move(grown).error().during("disk '" + id + "'");
     disk->block().announce_size();
     return {};
   }

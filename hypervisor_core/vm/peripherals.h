@@ -75,8 +75,8 @@ class Peripherals {
   /// What the guest has written is on the host's storage when it returns. While none of them runs.
   /// Errors of the files name the disk.
   Status flush_disks();
-  /// NotFound/DISK_NOT_FOUND; errors of the file.
-  Status disk_grown(const std::string& id);
+  /// Makes a disk larger and tells the guest. NotFound/DISK_NOT_FOUND; Resize::grow()'s.
+  Status grow_disk(const std::string& id, std::uint64_t size_bytes);
   /// FailedPrecondition/NO_BALLOON; InvalidArgument/BALLOON_TARGET.
   Status set_balloon(std::uint64_t bytes);
   /// Null when the machine has no guest agent channel.

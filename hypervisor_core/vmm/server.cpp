@@ -188,7 +188,8 @@ Status Server::obey(Connection& connection, const v1::ControlRequest& request,
       break;
     }
     case Verb::kDiskGrown:
-      TRY(vm_.board().peripherals().disk_grown(request.disk_grown().disk_id()));
+      TRY(vm_.board().peripherals().grow_disk(request.disk_grown().disk_id(),
+                                              request.disk_grown().size_bytes()));
       break;
     default:
       return Error{Code::Unimplemented, "CONTROL_VERB", "this reeve-vmm does not know that call"};

@@ -19,7 +19,8 @@ int main(int count, char** arguments) {
       {"overlay_disk", overlay_disk},       {"guest_agent", guest_agent},
       {"linux_32_bit", linux_32_bit},       {"memory_test", memory_test},
       {"whole_debian", whole_debian},       {"full_host_disk", full_host_disk},
-      {"agent_driver", agent_driver},       {"four_processors", four_processors}};
+      {"agent_driver", agent_driver},       {"four_processors", four_processors},
+      {"large_machine", large_machine},     {"guest_panic", guest_panic}};
   const auto probe = take(reeve::core::accel::probe_kvm(), "probe");
   require(probe.usable, "KVM is usable: " + probe.summary);
   for (int i = 1; i < count; ++i) {

@@ -1,6 +1,7 @@
 // tests/hypervisor_core/lab/lab_more_test.cpp - what else guests do on the own core, in the KVM
 // lab.
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 
 #include <catch2/catch.hpp>
@@ -53,8 +54,24 @@ TEST_CASE("Linux boots on one processor, reboots in its process, survives power 
   hold_in_lab({"one_processor", "hot_reboot", "power_cut", "console_flood"});
 }
 
-TEST_CASE("Linux uses four processors and as many queues of a disk") {
+TEST_CASE(
+    "Linux uses four processors, as many queues of a disk and a card, and a disk that grows") {
   hold_in_lab({"four_processors"});
+}
+
+TEST_CASE("Linux uses sixteen processors and memory above 4 GiB") {
+  hold_in_lab({"large_machine"});
+}
+
+TEST_CASE("a Linux that crashes is known to have crashed") {
+  const std::filesystem::path modules = prepared("kernel") + "/lib/modules";
+  std::vector<std::string> options;
+  for (const auto& version : std::filesystem::directory_iterator(modules))
+    for (const char* module : {"pvpanic.ko", "pvpanic-mmio.ko"}) {
+      options.emplace_back("--add");
+      options.push_back(version.path() / "kernel/drivers/misc/pvpanic" / module);
+    }
+  hold_in_lab({"guest_panic"}, options);
 }
 
 TEST_CASE("a full host disk pauses Linux, which goes on in another process without loss") {

@@ -44,12 +44,12 @@ class Machine {
   void type(std::string text);
   /// Reads the console until `text` is there; returns what came before it.
   std::string expect(const std::string& text,
-                     std::chrono::seconds timeout = std::chrono::seconds(120));
+                     std::chrono::seconds timeout = std::chrono::minutes(5));
   /// Waits for the quick guest to boot.
   void wait_until_up();
   /// Runs a command in the quick guest and returns its output; it must exit with 0.
   std::string run(const std::string& command,
-                  std::chrono::seconds timeout = std::chrono::seconds(120));
+                  std::chrono::seconds timeout = std::chrono::minutes(5));
   /// Everything the console said and expect() has not passed yet.
   void absorb(std::chrono::milliseconds wait);
   const std::string& unread() const { return console_; }

@@ -27,12 +27,73 @@ void one_processor() {
 }
 
 void four_processors() {
+  make_tap("tap3", "10.9.3.1/24", true);
+  const Peer peer = Peer::at_port(7003);
   auto config = quick_guest(4);
+  config.set_command_line("console=ttyS0 quiet panic=-1 reeve.heartbeat=0 reeve.net=10.9.3.2/24");
   add_disk(config, "four", 32);
+  auto& nic = *config.add_nics();
+  nic.set_id("net");
+  nic.set_mac("52:54:00:0a:09:06");
+  nic.set_tap_name("tap3");
+  nic.set_queue_pairs(4);
   Machine machine("four", config);
   machine.wait_until_up();
   machine.run("test $(nproc) = 4 && test $(ls /sys/block/vda/mq | wc -l) = 4");
   machine.run("for i in 1 2 3 4; do probe clock 4 & done; probe disk /dev/vda 5 400 && wait");
+  machine.run("test $(ls -d /sys/class/net/eth0/queues/rx-* | wc -l) = 4");
+  machine.run(
+      "for i in 0 1 2 3; do taskset -c $i probe send 10.9.3.1 7003 1 & all=\"$all $!\"; done; "
+      "for p in $all; do wait $p || exit 1; done; probe receive 10.9.3.1 7003 1");
+  require(peer.accepted() == 5, "all queues carry traffic");
+
+  machine.call([](auto& r) {
+    r.mutable_disk_grown()->set_disk_id("four");
+    r.mutable_disk_grown()->set_size_bytes(48 << 20);
+  });
+  machine.run("while test $(cat /sys/block/vda/size) != 98304; do sleep 0.1; done");
+  machine.run("probe disk /dev/vda 6 100");
+  machine.power_off();
+}
+
+/// RAM on both sides of the hole below 4 GiB, and as many processors as are promised.
+void large_machine() {
+  auto config = quick_guest(16);
+  config.set_memory_mib(3584);  // 512 MiB above 4 GiB
+  add_disk(config, "large", 32);
+  Machine machine("large", config);
+  machine.wait_until_up();
+  machine.run("test $(nproc) = 16");
+  machine.run("test $(sed -n 's/MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) -gt 3400000");
+  machine.run("grep '^100000000-.*System RAM' /proc/iomem");
+  // Linux takes the highest memory first.
+  machine.run(
+      "head -c 16777216 /dev/urandom >/tmp/x && dd if=/tmp/x of=/dev/vda bs=1M oflag=direct");
+  machine.run("dd if=/dev/vda bs=1M count=16 iflag=direct | cmp - /tmp/x");
+  machine.power_off();
+}
+
+/// A guest that crashed and stays says so; a reset from outside makes it well.
+void guest_panic() {
+  auto config = quick_guest(1);
+  const std::string archive = "/tmp/panic.cpio";
+  shell(
+      "mkdir -p /tmp/more/lib && cp /lab/pvpanic*.ko /tmp/more/lib && cd /tmp/more && find . | "
+      "cpio -o -H newc "
+      ">/tmp/more.cpio 2>/dev/null && cat " +
+      config.initrd_path() + " /tmp/more.cpio >" + archive);
+  config.set_initrd_path(archive);
+  Machine machine("panic", config);
+  machine.wait_until_up();
+  machine.run(
+      "insmod /lib/pvpanic.ko && insmod /lib/pvpanic-mmio.ko && echo 0 >/proc/sys/kernel/panic");
+  require(!machine.status().guest_panicked(), "all is well");
+  machine.type("echo c >/proc/sysrq-trigger\n");
+  for (int i = 0; i < 600 && !machine.status().guest_panicked(); ++i) machine.absorb(100ms);
+  require(machine.status().guest_panicked(), "its crash is known");
+  machine.call([](auto& r) { r.mutable_reset(); });
+  machine.wait_until_up();
+  require(!machine.status().guest_panicked(), "and over");
   machine.power_off();
 }
 

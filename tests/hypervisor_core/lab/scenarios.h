@@ -7,6 +7,8 @@ namespace reeve::lab {
 void full_machine();  ///< every device on two vCPUs, pauses, a move to another process
 void one_processor();
 void four_processors();
+void large_machine();
+void guest_panic();
 void hot_reboot();
 void power_cut();
 void console_flood();

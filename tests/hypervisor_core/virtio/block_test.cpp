@@ -267,6 +267,9 @@ TEST_CASE("the configuration tells size, queues and limits, and a resize is anno
   block.value()->announce_size();
   CHECK(guest.config<std::uint64_t>(0, *block.value()) == 2 * kDiskBytes / 512);
   CHECK(guest.bench.interrupts.config == 1);
+  CHECK(disk->resize()->grow(kDiskBytes).error().reason() == "DISK_SHRINK");
+  CHECK(disk->resize()->grow(2 * kDiskBytes + 1).error().reason() == "DISK_SIZE");
+  CHECK(guest.config<std::uint64_t>(0, *block.value()) == 2 * kDiskBytes / 512);
 }
 
 TEST_CASE("a driver that cannot flush gets every write written through", "[virtio]") {
