@@ -158,6 +158,17 @@ Result<v1::Job> follow(Session& session, v1::Job job, int wait_seconds) {
   return job;
 }
 
+namespace {
+
+std::string outcomes_of(const v1::Job& job) {
+  std::string out;
+  for (const auto& step : job.steps())
+    if (!step.outcome().empty()) out += (out.empty() ? " (" : "; ") + printable(step.outcome());
+  return out.empty() ? out : out + ")";
+}
+
+}  // namespace
+
 Status finish(Session& session, v1::Job job) {
   const Format format = TRY(session.format());
   const bool machine = format == Format::Json || format == Format::Yaml;
@@ -175,7 +186,8 @@ Status finish(Session& session, v1::Job job) {
   switch (job.state()) {
     case v1::Job::STATE_SUCCEEDED:
       if (format == Format::Table || format == Format::Wide)
-        note(fmt::format("{} {}: done", job.kind(), printable(job.target_display_name())));
+        note(fmt::format("{} {}: done{}", job.kind(), printable(job.target_display_name()),
+                         outcomes_of(job)));
       return {};
     case v1::Job::STATE_PARKED: return error_of_job(job, "JOB_PARKED", "waits for a choice");
     case v1::Job::STATE_CANCELLED: return error_of_job(job, "JOB_FAILED", "was cancelled");

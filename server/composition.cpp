@@ -188,8 +188,8 @@ v1::ServerInfo RealComposition::server_info() const {
   // Sorted; listed in docs/guide/api.md. A client asks here, never by version.
   for (const char* capability :
        {"console.take-over", "events.audit", "events.watch-progress", "hosts.enroll-token",
-        "images.upload", "jobs.resolve", "vms.cloud-init", "vms.direct-kernel", "vms.pause",
-        "vms.plan", "vms.save"})
+        "images.upload", "jobs.resolve", "vms.cloud-init", "vms.direct-kernel", "vms.guest-facts",
+        "vms.limits", "vms.pause", "vms.plan", "vms.save"})
     info.add_capabilities(capability);
   info.set_version(kVersion);
   info.set_uid(beginning_.server_uid);

@@ -34,6 +34,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/guest/facts.h"
 #include "base/clock.h"
 #include "base/status.h"
 
@@ -58,6 +59,14 @@ struct GuestNic {
   std::string bridge{};  ///< empty: user network
 };
 
+/// Bounds on what a guest takes of the host; 0 is the driver's default.
+struct GuestLimits {
+  std::int32_t cpu_weight = 0;         ///< against other guests, 1 to 10000
+  std::int32_t cpu_limit_percent = 0;  ///< of one processor
+  std::int64_t memory_limit_mib = 0;   ///< of guest and process together
+  bool operator==(const GuestLimits&) const = default;
+};
+
 /// A guest with everything resolved to this host. Plain data; drivers keep no pointer into it.
 struct GuestDefinition {
   std::string uid{};           ///< identity for life, a UUID; also the SMBIOS UUID
@@ -71,6 +80,7 @@ struct GuestDefinition {
   std::string command_line{};
   std::string seed_path{};  ///< NoCloud ISO; empty when none
   bool guest_agent = false;
+  GuestLimits limits{};   ///< a running guest has them at once; needs "resource-limits"
   std::string run_dir{};  ///< this guest's own folder, exists; sockets and logs go here
 };
 
@@ -86,6 +96,7 @@ struct GuestSeen {
   std::int32_t cpus = 0;       ///< of the running guest, or of the definition when off
   std::int64_t memory_mib = 0;
   std::optional<WallTime> start_time{};
+  std::optional<GuestFacts> guest{};  ///< what it last said of itself, and nobody has checked
   std::vector<std::string> addresses{};
   std::vector<std::string> pending_restart{};  ///< "spec.cpus", ...
   bool saved = false;  ///< off, and a saved state waits; told by the agent's store, not by drivers
@@ -106,6 +117,7 @@ struct GuestUse {
   std::uint64_t disk_write_bytes = 0;
   std::uint64_t net_receive_bytes = 0;
   std::uint64_t net_send_bytes = 0;
+  std::optional<WallTime> guest_answer{};  ///< when an agent in it answered last
 };
 
 /// What one connection is and can do, found by asking and trying when it was made.

@@ -15,6 +15,20 @@ reeve::v1::VirtualMachine::State to_proto(GuestState state) {
   return reeve::v1::VirtualMachine::STATE_UNKNOWN;
 }
 
+void fill(const GuestFacts& facts, reeve::v1::GuestFacts& out) {
+  out.set_host_name(facts.host_name);
+  out.set_os_name(facts.os_name);
+  out.set_os_id(facts.os_id);
+  out.set_os_version(facts.os_version);
+  out.set_kernel(facts.kernel_release);
+  for (const auto& nic : facts.nics) {
+    auto& card = *out.add_nics();
+    card.set_name(nic.name);
+    card.set_mac(nic.mac);
+    for (const auto& address : nic.addresses) card.add_addresses(address);
+  }
+}
+
 reeve::v1::HypervisorKind kind_of(const std::string& kind) {
   if (kind == "core") return reeve::v1::HYPERVISOR_KIND_CORE;
   if (kind == "libvirt") return reeve::v1::HYPERVISOR_KIND_LIBVIRT;
@@ -65,6 +79,7 @@ v1::GuestSeen to_proto(const GuestSeen& seen, const std::string& hypervisor) {
   if (seen.start_time) *out.mutable_start_time() = to_proto(*seen.start_time);
   for (const auto& address : seen.addresses) out.add_addresses(address);
   for (const auto& field : seen.pending_restart) out.add_pending_restart(field);
+  if (seen.guest) fill(*seen.guest, *out.mutable_guest());
   return out;
 }
 

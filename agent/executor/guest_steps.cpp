@@ -31,18 +31,24 @@ Error stopped_waiting(const char* asked) {
   return {Code::Cancelled, "STEP_CANCELLED", std::string("no longer waiting; ") + asked};
 }
 
-}  // namespace
-
-Result<Advance> StopStep::stopped(StepContext& context, const char* how) {
-  auto dropped = context.world.store->remove_saved_state(action_.uid());
-  if (!dropped.ok() && dropped.error().code() != Code::NotFound) return std::move(dropped).error();
-  return done({{"how", how}});
+std::string within(std::int64_t grace_ms) {
+  return " within " + std::to_string(grace_ms / 1000) + " s";
 }
 
-Result<Advance> StopStep::cut(Driver& driver, StepContext& context, const char* how) {
+}  // namespace
+
+Result<Advance> StopStep::stopped(StepContext& context, const char* how,
+                                  const std::string& outcome) {
+  auto dropped = context.world.store->remove_saved_state(action_.uid());
+  if (!dropped.ok() && dropped.error().code() != Code::NotFound) return std::move(dropped).error();
+  return done({{"how", how}, {"outcome", outcome}});
+}
+
+Result<Advance> StopStep::cut(Driver& driver, StepContext& context, const char* how,
+                              const std::string& outcome) {
   context.progress("cutting power", 0, 0);
   TRY(driver.power_off(action_.uid()));
-  return stopped(context, how);
+  return stopped(context, how, outcome);
 }
 
 Result<Advance> StopStep::advance(StepContext& context) {
@@ -51,20 +57,25 @@ Result<Advance> StopStep::advance(StepContext& context) {
   if (!found.ok() && found.error().reason() == "GUEST_NOT_FOUND") return done({{"how", "absent"}});
   const GuestSeen seen = TRY(std::move(found));
   if (seen.state == GuestState::Stopped)
-    return stopped(context, asked_ ? "shutdown" : "already-off");
-  if (action_.grace_ms() == 0 || seen.state != GuestState::Running)
-    return cut(driver, context, "power-off");
+    return asked_ ? stopped(context, "shutdown", "the guest shut down")
+                  : stopped(context, "already-off", "it was off");
+  if (action_.grace_ms() == 0) return cut(driver, context, "power-off", "powered off");
+  if (seen.state != GuestState::Running)
+    return cut(driver, context, "power-off", "powered off: a guest that does not run cannot hear");
   if (!asked_) {
     if (context.cancelled) return stopped_waiting("the guest was not asked");
     auto request = driver.request_shutdown(action_.uid());
-    if (!request.ok() && cannot_be_asked(request.error())) return cut(driver, context, "power-off");
+    if (!request.ok() && cannot_be_asked(request.error()))
+      return cut(driver, context, "power-off",
+                 "powered off: the guest cannot be asked: " + request.error().message());
     TRY(std::move(request));
     asked_ = context.world.clock->monotonic();
   }
   if (context.cancelled)
     return stopped_waiting("the guest was asked to shut down and may still do so");
   if (grace_over(*asked_, action_.grace_ms(), context, "waiting for the guest to shut down"))
-    return cut(driver, context, "power-off-after-grace");
+    return cut(driver, context, "power-off-after-grace",
+               "powered off: the guest did not shut down" + within(action_.grace_ms()));
   return again();
 }
 
@@ -73,30 +84,32 @@ Result<Advance> RebootStep::advance(StepContext& context) {
   const GuestSeen seen = TRY(driver.get(action_.uid()));
   if (asked_ && seen.state == GuestState::Stopped) {
     TRY(start_anew(driver, *context.world.store, action_.uid()));
-    return done({{"how", "shutdown-and-start"}});
+    return done({{"how", "shutdown-and-start"}, {"outcome", "the guest shut down; started again"}});
   }
   if (asked_ && (seen.reboots != before_.reboots || seen.start_time != before_.start_time))
-    return done({{"how", "reboot"}});
+    return done({{"how", "reboot"}, {"outcome", "the guest restarted"}});
   if (seen.state == GuestState::Stopped)
     return Error{Code::FailedPrecondition, "GUEST_STATE", "the guest is off"};
-  const auto reset = [&](const char* how) -> Result<Advance> {
+  const auto reset = [&](const char* how, const std::string& outcome) -> Result<Advance> {
     context.progress("resetting", 0, 0);
     TRY(driver.reset(action_.uid()));
-    return done({{"how", how}});
+    return done({{"how", how}, {"outcome", outcome}});
   };
-  if (action_.grace_ms() == 0 || seen.state != GuestState::Running) return reset("reset");
+  if (action_.grace_ms() == 0 || seen.state != GuestState::Running) return reset("reset", "reset");
   if (!asked_) {
     if (context.cancelled) return stopped_waiting("the guest was not asked");
     before_ = seen;
     auto request = driver.request_reboot(action_.uid());
-    if (!request.ok() && cannot_be_asked(request.error())) return reset("reset");
+    if (!request.ok() && cannot_be_asked(request.error()))
+      return reset("reset", "reset: the guest cannot be asked: " + request.error().message());
     TRY(std::move(request));
     asked_ = context.world.clock->monotonic();
   }
   if (context.cancelled)
     return stopped_waiting("the guest was asked to reboot and may still do so");
   if (grace_over(*asked_, action_.grace_ms(), context, "waiting for the guest to reboot"))
-    return reset("reset-after-grace");
+    return reset("reset-after-grace",
+                 "reset: the guest did not restart" + within(action_.grace_ms()));
   return again();
 }
 

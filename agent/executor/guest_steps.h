@@ -20,8 +20,9 @@ class StopStep final : public Step {
   Result<Advance> advance(StepContext& context) override;
 
  private:
-  Result<Advance> stopped(StepContext& context, const char* how);
-  Result<Advance> cut(Driver& driver, StepContext& context, const char* how);
+  Result<Advance> stopped(StepContext& context, const char* how, const std::string& outcome);
+  Result<Advance> cut(Driver& driver, StepContext& context, const char* how,
+                      const std::string& outcome);
 
   v1::StopGuest action_;
   std::optional<Monotonic> asked_{};

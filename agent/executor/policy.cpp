@@ -112,6 +112,22 @@ Status check_seed(const v1::GuestSpec& spec) {
   return {};
 }
 
+Status check_limits(const v1::GuestSpec& spec) {
+  constexpr std::int32_t kMaxWeight = 10'000;
+  constexpr std::int32_t kMaxPercent = 25'700;
+  constexpr std::int64_t kBesideMib = 128;
+  const auto& limits = spec.limits();
+  if (limits.cpu_weight() < 0 || limits.cpu_weight() > kMaxWeight)
+    return bad("BAD_GUEST", "the CPU weight is not 0 to 10000");
+  if (limits.cpu_limit_percent() < 0 || limits.cpu_limit_percent() > kMaxPercent)
+    return bad("BAD_GUEST", "the CPU limit is not 0 to 25700 percent");
+  const bool fits = limits.memory_limit_mib() == 0 ||
+                    (limits.memory_limit_mib() >= spec.memory_mib() + kBesideMib &&
+                     limits.memory_limit_mib() <= std::int64_t{64} << 20);
+  if (!fits) return bad("BAD_GUEST", "the memory limit is below the machine's memory and 128 MiB");
+  return {};
+}
+
 Status check_spec(const v1::GuestSpec& spec, const Policy& policy) {
   TRY(check_uid(spec.uid(), "the machine's uid"));
   TRY(check_hypervisor(spec.hypervisor(), policy));
@@ -128,6 +144,7 @@ Status check_spec(const v1::GuestSpec& spec, const Policy& policy) {
     return bad("BAD_GUEST", "an initrd or command line without a kernel");
   if (spec.command_line().size() > kMaxCommandLine || !is_line(spec.command_line()))
     return bad("BAD_GUEST", "the command line is too long or has control characters");
+  TRY(check_limits(spec));
   TRY(check_disks(spec, policy));
   TRY(check_nics(spec, policy));
   return check_seed(spec);

@@ -14,21 +14,6 @@ Error not_understood(const std::string& what) {
   return Error{Code::DataLoss, "GUEST_AGENT_ANSWER", "the guest agent's answer " + what};
 }
 
-/// No longer than we keep, and nothing that would act on a terminal.
-std::string tame(std::string_view text) {
-  std::string out;
-  for (const char c : text.substr(0, kMaxText))
-    if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) out.push_back(c);
-  // A character of several bytes that the cut went through.
-  while (!out.empty() && text.size() > kMaxText &&
-         (static_cast<unsigned char>(out.back()) & 0xc0) == 0x80)
-    out.pop_back();
-  if (!out.empty() && text.size() > kMaxText &&
-      (static_cast<unsigned char>(out.back()) & 0x80) != 0)
-    out.pop_back();
-  return out;
-}
-
 std::string text_at(const json& object, const char* key) {
   const auto found = object.find(key);
   if (found == object.end() || !found->is_string()) return {};
@@ -65,12 +50,6 @@ bool is_loopback(const std::string& address) {
 
 bool is_link_local(const std::string& address) {
   return address.starts_with("169.254.") || lower(address).starts_with("fe80:");
-}
-
-/// Only what an address can be made of.
-bool looks_like_address(const std::string& text) {
-  return !text.empty() && text.size() <= 45 &&
-         text.find_first_not_of("0123456789abcdefABCDEF:.") == std::string::npos;
 }
 
 GuestNicFacts nic_of(const json& entry) {
@@ -136,6 +115,7 @@ Result<GuestFacts> parse_os(std::string_view line) {
   if (!value.is_object()) return not_understood("tells nothing about the system");
   return GuestFacts{.os_id = text_at(value, "id"),
                     .os_name = text_at(value, "pretty-name"),
+                    .os_version = text_at(value, "version-id"),
                     .kernel_release = text_at(value, "kernel-release"),
                     .machine = text_at(value, "machine")};
 }

@@ -12,29 +12,13 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/guest/facts.h"
 #include "base/status.h"
 
 namespace reeve::agent {
 
-/// A network card as the guest has it. At most kMaxNics of them, kMaxAddresses each; texts are cut
-/// to kMaxText bytes and hold no control characters.
-struct GuestNicFacts {
-  std::string name{};
-  std::string mac{};  ///< lower case; empty when it has none
-  std::vector<std::string>
-      addresses{};  ///< as text, without prefix length; no loopback, link-local last
-};
-
-struct GuestFacts {
-  std::string os_id{};           ///< "debian"; empty what the agent does not know
-  std::string os_name{};         ///< "Debian GNU/Linux 12 (bookworm)"
-  std::string kernel_release{};  ///< "6.1.0-18-amd64"
-  std::string machine{};         ///< "x86_64"
-  std::string host_name{};
-};
-
+/// Taken of one answer; bounded() in facts.h cuts further.
 inline constexpr std::size_t kMaxAnswer = 512u << 10;
-inline constexpr std::size_t kMaxText = 256;
 inline constexpr std::size_t kMaxNics = 64;
 inline constexpr std::size_t kMaxAddresses = 32;
 

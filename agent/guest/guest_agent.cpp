@@ -119,11 +119,13 @@ Result<std::vector<GuestNicFacts>> GuestAgent::nics() {
 }
 
 Result<GuestFacts> GuestAgent::facts() {
+  GuestFacts facts;
   const auto system = TRY(call("guest-get-osinfo"));
-  auto facts = TRY(parse_os(system));
+  if (auto told = parse_os(system); told.ok()) facts = std::move(told).value();
   const auto host = TRY(call("guest-get-host-name"));
-  const auto name = parse_host_name(host);
-  if (name.ok()) facts.host_name = name.value();
+  if (auto name = parse_host_name(host); name.ok()) facts.host_name = std::move(name).value();
+  const auto cards = TRY(call("guest-network-get-interfaces"));
+  if (auto nics = parse_nics(cards); nics.ok()) facts.nics = std::move(nics).value();
   return facts;
 }
 

@@ -6,7 +6,7 @@
 // thaw_after_ms. Then
 //   ping()              now and then: the heartbeat
 //   set_time(now)       after resume() and restore(), whose guests' clocks stood still
-//   nics(), facts()     for GuestSeen::addresses and the host's picture
+//   facts()             for GuestSeen::guest, when rota.h says so
 //   shutdown()          in request_shutdown() and request_reboot(), before the power button
 //   while_frozen()      around a copy of the disks
 // Calls block, for timeout at most each, and are made by one thread at a time.
@@ -65,7 +65,7 @@ class GuestAgent {
   Status set_time(WallTime now);
   Result<WallTime> time();
   Result<std::vector<GuestNicFacts>> nics();
-  /// What the agent does not know stays empty.
+  /// All of it, cards included. What the agent does not know stays empty.
   Result<GuestFacts> facts();
 
   /// Freezes the guest's file systems, runs `work`, thaws them. They are thawed in any case: after

@@ -31,6 +31,7 @@ v1::GuestUse to_proto(const GuestUse& use, const Counter& before, Monotonic now)
   sample.set_disk_write_bytes(static_cast<std::int64_t>(use.disk_write_bytes));
   sample.set_net_receive_bytes(static_cast<std::int64_t>(use.net_receive_bytes));
   sample.set_net_send_bytes(static_cast<std::int64_t>(use.net_send_bytes));
+  if (use.guest_answer) *out.mutable_guest_answer_time() = agent::to_proto(*use.guest_answer);
   return out;
 }
 

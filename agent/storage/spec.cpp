@@ -56,6 +56,9 @@ Result<GuestDefinition> make_definition(
   out.command_line = spec.command_line();
   if (spec.has_seed()) out.seed_path = folder + "/seed.iso";
   out.guest_agent = spec.guest_agent();
+  out.limits = {.cpu_weight = spec.limits().cpu_weight(),
+                .cpu_limit_percent = spec.limits().cpu_limit_percent(),
+                .memory_limit_mib = spec.limits().memory_limit_mib()};
   out.run_dir = folder + "/run";
   return out;
 }

@@ -35,6 +35,7 @@ std::string describe(const v1::Job& job) {
     out += fmt::format("{:2}. {:<28} {:<8}", ++number, step.title(),
                        short_enum(v1::JobStep::State_Name(step.state()), "STATE_"));
     if (step.attempts() > 1) out += fmt::format(" attempts {}", step.attempts());
+    if (!step.outcome().empty()) out += "  " + printable(step.outcome());
     if (step.has_error()) out += "  " + printable(step.error().message());
     out += "\n";
   }

@@ -6,9 +6,11 @@
 
 #include "cli/commands/commands.h"
 #include "cli/commands/vm_create.h"
+#include "cli/commands/vm_limits.h"
 #include "cli/console.h"
 #include "cli/follow.h"
 #include "cli/output/resources.h"
+#include "cli/output/vm_page.h"
 #include "cli/select.h"
 #include "cli/watch.h"
 
@@ -36,39 +38,19 @@ Status list(Session& session, const ListArguments& arguments) {
   return arguments.watch ? watch(session, {.kinds = {"vms"}}) : Status{};
 }
 
-std::string describe(const v1::VirtualMachine& vm) {
-  std::string out = render_table(make_table(std::vector{vm}, vm_columns(), false)) + "\n";
-  out += "uid:         " + vm.uid() + "\n";
-  if (!vm.state_reason().empty()) out += "because:     " + printable(vm.state_reason()) + "\n";
-  for (const auto& disk : vm.spec().disks())
-    out +=
-        fmt::format("disk {}:  {}  {}\n", disk.id(), human_bytes(disk.size_bytes()), disk.image());
-  for (const auto& nic : vm.spec().nics())
-    out += fmt::format("nic {}:    {}  {}\n", nic.id(), nic.mac(),
-                       nic.bridge().empty() ? "user network" : nic.bridge());
-  for (const auto& pending : vm.status().pending_restart()) out += "at restart:  " + pending + "\n";
-  if (!vm.active_job().empty()) out += "active job:  " + vm.active_job() + "\n";
-  out += "actions:\n";
-  for (const auto& action : vm.allowed_actions())
-    out += fmt::format("  {:<14} {}\n", action.verb(),
-                       action.allowed() ? "yes" : "no: " + action.description());
-  return out;
-}
-
 Status show(Session& session, const std::string& name) {
   Client& client = *TRY(session.client());
   const Format format = TRY(session.format());
   const auto vm = TRY(select_vm(client, name));
-  print(format == Format::Table ? describe(vm) : render_one(vm, vm_columns(), format));
+  print(format == Format::Table ? vm_page(vm) : render_one(vm, vm_columns(), format));
   return {};
 }
 
 /// Applies one verb to several machines: begins all, then waits for each; one bad one does not stop
 /// the rest.
-Status for_each_vm(Session& session, const std::vector<std::string>& names,
+Status for_each_vm(Session& session, const std::vector<v1::VirtualMachine>& vms,
                    const std::function<Result<v1::Job>(Client&, const v1::VirtualMachine&)>& verb) {
   Client& client = *TRY(session.client());
-  const auto vms = TRY(select_vms(client, names));
   if (vms.size() == 1) return finish(session, TRY(verb(client, vms.front())));
   std::vector<v1::Job> jobs;
   std::size_t failed = 0;
@@ -142,13 +124,14 @@ void add_power_verb(CLI::App& vm, const std::string& name, const std::string& he
     verb->add_flag("--force", arguments->force, "Do not ask the guest: same as --grace 0");
   }
   verb->callback([&session, arguments, method] {
-    session.action = [&session, arguments, method] {
-      return for_each_vm(session, arguments->names,
-                         [&](Client& client, const v1::VirtualMachine& target) {
-                           auto request = request_for<Request>(session, target);
-                           if constexpr (kHasGrace) set_grace(request, *arguments);
-                           return client.call(method, client.vms(), request);
-                         });
+    session.action = [&session, arguments, method]() -> Status {
+      const auto connection = TRY(session.client());
+      const auto vms = TRY(select_vms(*connection, arguments->names));
+      return for_each_vm(session, vms, [&](Client& client, const v1::VirtualMachine& target) {
+        auto request = request_for<Request>(session, target);
+        if constexpr (kHasGrace) set_grace(request, *arguments);
+        return client.call(method, client.vms(), request);
+      });
     };
   });
 }
@@ -166,12 +149,11 @@ void add_delete(CLI::App& vm, Session& session) {
       std::string question = "Delete with all disks:";
       for (const auto& target : vms) question += " " + printable(target.display_name());
       if (!session.change.dry_run) TRY(confirm(question + "?", arguments->yes));
-      return for_each_vm(
-          session, arguments->names, [&](Client& client, const v1::VirtualMachine& target) {
-            auto request = request_for<v1::DeleteVmRequest>(session, target);
-            request.set_force(arguments->force);
-            return client.call(&v1::VmService::Stub::DeleteVm, client.vms(), request);
-          });
+      return for_each_vm(session, vms, [&](Client& client, const v1::VirtualMachine& target) {
+        auto request = request_for<v1::DeleteVmRequest>(session, target);
+        request.set_force(arguments->force);
+        return client.call(&v1::VmService::Stub::DeleteVm, client.vms(), request);
+      });
     };
   });
 }
@@ -183,6 +165,7 @@ struct UpdateArguments {
   std::string new_name{};
   std::optional<std::string> description{};
   std::vector<std::string> labels{};
+  LimitArguments limits{};
 };
 
 Status update(Session& session, const UpdateArguments& arguments) {
@@ -211,9 +194,12 @@ Status update(Session& session, const UpdateArguments& arguments) {
     TRY(parse_labels(arguments.labels, *vm.mutable_labels()));
     mask.add_paths("labels");
   }
+  for (const auto& path : TRY(fill_limits(arguments.limits, *vm.mutable_spec()->mutable_limits())))
+    mask.add_paths(path);
   if (mask.paths().empty())
     return Error{Code::InvalidArgument, "USAGE",
-                 "nothing to change: give --cpus, --memory, --name, --description or --label"};
+                 "nothing to change: give --cpus, --memory, --cpu-weight, --cpu-limit, "
+                 "--memory-limit, --name, --description or --label"};
   request.set_request_id(session.request_id());
   request.set_validate_only(session.change.dry_run);
   return finish(session, TRY(client.call(&v1::VmService::Stub::UpdateVm, client.vms(), request)));
@@ -222,10 +208,11 @@ Status update(Session& session, const UpdateArguments& arguments) {
 void add_update(CLI::App& vm, Session& session) {
   auto arguments = std::make_shared<UpdateArguments>();
   auto* verb =
-      vm.add_subcommand("update", "Change processors, memory, name, description or labels");
+      vm.add_subcommand("update", "Change processors, memory, limits, name, description or labels");
   verb->add_option("vm", arguments->name, "Name, uid or uid prefix")->required();
   verb->add_option("--cpus", arguments->cpus, "Virtual processors");
   verb->add_option("--memory", arguments->memory, "Memory, e.g. 2G");
+  add_limit_options(*verb, arguments->limits);
   verb->add_option("--name", arguments->new_name, "New display name");
   verb->add_option("--description", arguments->description, "New description");
   verb->add_option("--label", arguments->labels, "KEY=VALUE, added to the labels; may be repeated")

@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/vm_limits.h"
 #include "cli/follow.h"
 #include "cli/select.h"
 
@@ -27,6 +28,7 @@ struct CreateArguments {
   std::string hypervisor{};
   std::string description{};
   std::vector<std::string> labels{};
+  LimitArguments limits{};
   bool guest_agent = false;
   bool start = false;
 };
@@ -95,6 +97,8 @@ Status create(Session& session, const CreateArguments& arguments) {
   spec.set_guest_agent(arguments.guest_agent);
   spec.set_hypervisor(arguments.hypervisor);
   if (!arguments.host.empty()) spec.set_host(TRY(select_host(client, arguments.host)).name());
+  if (const auto paths = TRY(fill_limits(arguments.limits, *spec.mutable_limits())); paths.empty())
+    spec.clear_limits();
   TRY(add_disks(client, arguments, spec));
   add_nics(arguments, spec);
   TRY(add_boot(client, arguments, spec));
@@ -121,6 +125,7 @@ void add_vm_create(CLI::App& vm, Session& session) {
       ->allow_extra_args(false);
   verb->add_option("--cpus", arguments->cpus, "Virtual processors (default 1)");
   verb->add_option("--memory", arguments->memory, "Memory, e.g. 1G (default 512M)");
+  add_limit_options(*verb, arguments->limits);
   verb->add_option("--kernel", arguments->kernel, "Boot this kernel image directly");
   verb->add_option("--initrd", arguments->initrd, "Initial RAM disk image for --kernel");
   verb->add_option("--cmdline", arguments->command_line, "Kernel command line for --kernel");

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/text.h"
+#include "cli/output/vm_page.h"
 
 namespace reeve::cli {
 namespace {
@@ -62,6 +63,8 @@ const std::vector<Column<v1::VirtualMachine>>& vm_columns() {
       {"AGE", [](const Vm& v) { return age(v.create_time()); }},
       {"UID", [](const Vm& v) { return v.uid(); }, true},
       {"HYPERVISOR", [](const Vm& v) { return v.spec().hypervisor(); }, true},
+      {"ADDRESS", first_address, true},
+      {"GUEST OS", [](const Vm& v) { return v.status().guest().os_name(); }, true},
       {"SEEN", [](const Vm& v) { return age(v.status().observe_time()); }, true},
       {"REASON", [](const Vm& v) { return v.state_reason(); }, true},
       {"PENDING", [](const Vm& v) { return join_list(v.status().pending_restart()); }, true},

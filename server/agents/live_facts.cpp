@@ -21,7 +21,7 @@ void LiveFacts::sampled(const std::string& host_uid, const agent::v1::Metrics& m
   host.vms.clear();
   for (const auto& guest : metrics.guests()) {
     if (host.vms.size() >= kMostGuests) break;
-    host.vms[guest.uid()] = guest.use();
+    host.vms[guest.uid()] = guest;
   }
 }
 
@@ -52,7 +52,9 @@ void LiveFacts::fill(v1::VirtualMachine& vm) const {
   if (it == hosts_.end()) return;
   const auto use = it->second.vms.find(vm.uid());
   if (use == it->second.vms.end()) return;
-  *vm.mutable_status()->mutable_use() = use->second;
+  *vm.mutable_status()->mutable_use() = use->second.use();
+  if (vm.status().has_guest() && use->second.has_guest_answer_time())
+    *vm.mutable_status()->mutable_guest()->mutable_observe_time() = use->second.guest_answer_time();
   *vm.mutable_status()->mutable_observe_time() = to_proto(it->second.sampled);
 }
 

@@ -31,7 +31,7 @@ class LiveFacts {
     v1::ResourceUse use{};
     std::int64_t store_free_bytes = 0;
     bool has_sample = false;
-    std::map<std::string, v1::VmUse> vms{};
+    std::map<std::string, agent::v1::GuestUse> vms{};
   };
   mutable Mutex mutex_;
   std::map<std::string, OfHost> hosts_ REEVE_GUARDED_BY(mutex_);

@@ -24,6 +24,12 @@ namespace {
 using Vm = v1::VirtualMachine;
 constexpr std::size_t kLongestName = 200;
 constexpr int kMostAtOnce = 20'000;
+// Of what guests say.
+constexpr std::size_t kLongestText = 256;
+constexpr std::size_t kLongestAddress = 64;
+constexpr int kMostAddresses = 16;
+constexpr int kMostNics = 16;
+constexpr int kMostOfNic = 8;
 
 constexpr std::string_view kAvailable = "available";
 constexpr std::string_view kUnavailable = "unavailable";
@@ -38,6 +44,33 @@ std::string tame(std::string_view text, std::size_t limit) {
   for (char& c : out)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
   return is_utf8(out) ? out : std::string("(not UTF-8)");
+}
+
+void take_addresses(const google::protobuf::RepeatedPtrField<std::string>& told, int most,
+                    google::protobuf::RepeatedPtrField<std::string>& out) {
+  out.Clear();
+  for (const auto& address : told)
+    if (out.size() < most) *out.Add() = tame(address, kLongestAddress);
+}
+
+/// What a guest says reaches people's terminals: bounded once more, whatever its agent let pass.
+void take_guest(const agent::v1::GuestSeen& seen, v1::VmStatus& status) {
+  status.clear_guest();
+  if (!seen.has_guest()) return;
+  const auto& told = seen.guest();
+  auto& guest = *status.mutable_guest();
+  guest.set_host_name(tame(told.host_name(), kLongestText));
+  guest.set_os_name(tame(told.os_name(), kLongestText));
+  guest.set_os_id(tame(told.os_id(), kLongestText));
+  guest.set_os_version(tame(told.os_version(), kLongestText));
+  guest.set_kernel(tame(told.kernel(), kLongestText));
+  for (const auto& nic : told.nics()) {
+    if (guest.nics_size() >= kMostNics) break;
+    auto& card = *guest.add_nics();
+    card.set_name(tame(nic.name(), kLongestText));
+    card.set_mac(tame(nic.mac(), kLongestText));
+    take_addresses(nic.addresses(), kMostOfNic, *card.mutable_addresses());
+  }
 }
 
 class Sighting {
@@ -224,8 +257,9 @@ Status Sighting::apply_known(db::Vm row, const agent::v1::GuestSeen& seen) {
   if (available) {
     status.clear_start_time();
     if (seen.has_start_time()) *status.mutable_start_time() = seen.start_time();
-    *status.mutable_addresses() = seen.addresses();
+    take_addresses(seen.addresses(), kMostAddresses, *status.mutable_addresses());
     *status.mutable_pending_restart() = seen.pending_restart();
+    take_guest(seen, status);
   }
   const std::string bytes = vm_status_document(doc);
   db::VmRepo repo(tx_);

@@ -15,6 +15,7 @@ namespace {
 /// A few virtual processors more than the host has threads are slow, not wrong.
 constexpr std::int32_t kCpusAnyHostTakes = 16;
 constexpr std::string_view kNotAskedFor = "is not the one asked for";
+constexpr std::string_view kLimits = "resource-limits";
 
 struct Candidate {
   std::shared_ptr<const KnownHost> host{};
@@ -35,12 +36,16 @@ int preference(v1::HypervisorKind kind) {
   }
 }
 
-/// What only the own core may lack.
+bool can(const v1::Hypervisor& hypervisor, std::string_view capability) {
+  const auto& all = hypervisor.capabilities();
+  return std::ranges::find(all, capability) != all.end();
+}
+
 bool suits(const v1::Hypervisor& hypervisor, const PlacementRequest& request) {
+  if (request.limits && !can(hypervisor, kLimits)) return false;
+  // What only the own core may lack.
   if (hypervisor.kind() != v1::HYPERVISOR_KIND_CORE) return true;
-  const auto& can = hypervisor.capabilities();
-  return request.has_kernel &&
-         (!request.user_network || std::ranges::find(can, "user-network") != can.end());
+  return request.has_kernel && (!request.user_network || can(hypervisor, "user-network"));
 }
 
 const KnownHypervisor* choose_hypervisor(const KnownHost& host, const PlacementRequest& request) {
@@ -79,6 +84,8 @@ std::string lack_of(const Candidate& candidate, const PlacementRequest& request)
     return request.hypervisor_id.empty()
                ? "has no available hypervisor that can run it"
                : "has no available hypervisor '" + request.hypervisor_id + "'";
+  if (request.limits && !can(candidate.hypervisor->shown, kLimits))
+    return "cannot limit machines on its hypervisor '" + candidate.hypervisor->row.name + "'";
   if (const auto bridge = missing_bridge(host, request.bridges); !bridge.empty())
     return "has no bridge '" + bridge + "'";
   const auto threads = std::max(host.status.cpu().threads(), kCpusAnyHostTakes);
@@ -176,6 +183,17 @@ Status require_possible(const KnownHost& host, std::int32_t cpus, std::int64_t m
       .with("needed_mib", std::to_string(memory_mib))
       .with("needed_cpus", std::to_string(cpus))
       .remedy("ask for less");
+}
+
+Status require_limits(const KnownHost& host, const KnownHypervisor* hypervisor) {
+  if (hypervisor != nullptr && can(hypervisor->shown, kLimits)) return {};
+  return Error(Code::FailedPrecondition, "NOT_SUPPORTED",
+               "the hypervisor of the machine on host '" + host.row.name +
+                   "' does not limit what machines take")
+      .resource(host_name(host.row.uid))
+      .with("capability", std::string(kLimits))
+      .remedy(
+          "leave the limits at their defaults (0), or see the host's warnings for what it lacks");
 }
 
 Status require_room_to_start(Inventory& inventory, const db::Vm& row) {

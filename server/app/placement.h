@@ -21,6 +21,7 @@ struct PlacementRequest {
   std::string image_display_name{};
   bool has_kernel = false;    ///< is given a kernel; without one it needs firmware
   bool user_network = false;  ///< has a card on the user network
+  bool limits = false;        ///< has limits of its own
 };
 
 struct Placed {
@@ -40,6 +41,9 @@ Result<Placed> place(Inventory& inventory, const PlacementRequest& request);
 /// ResourceExhausted/NO_HOST_FITS when the host could not carry such a machine even if it were
 /// alone there.
 Status require_possible(const KnownHost& host, std::int32_t cpus, std::int64_t memory_mib);
+
+/// FailedPrecondition/NOT_SUPPORTED when the hypervisor does not limit what machines take.
+Status require_limits(const KnownHost& host, const KnownHypervisor* hypervisor);
 
 /// ResourceExhausted/NO_HOST_FITS when the machines that run on the host leave too little for
 /// `row`.

@@ -185,6 +185,25 @@ void check_memory(FieldCheck& check, std::int64_t memory_mib) {
                 "must be between 32 MiB and 64 TiB");
 }
 
+void check_cpu_weight(FieldCheck& check, std::int32_t weight) {
+  check.require(weight >= 0 && weight <= kMaxCpuWeight, "vm.spec.limits.cpu_weight",
+                "must be between 1 and 10000, or 0 for the default");
+}
+
+void check_cpu_limit(FieldCheck& check, std::int32_t percent) {
+  check.require(percent >= 0 && percent <= kMaxCpuLimitPercent, "vm.spec.limits.cpu_limit_percent",
+                "must be between 1 and 25700 percent of one processor, or 0 for the default");
+}
+
+void check_memory_limit(FieldCheck& check, std::int64_t limit_mib, std::int64_t memory_mib) {
+  if (limit_mib == 0) return;
+  const std::int64_t least = memory_mib + kMemoryBesideMib;
+  check.require(limit_mib >= least && limit_mib <= kMaxMemoryMib, "vm.spec.limits.memory_limit_mib",
+                "must be between " + std::to_string(least) + " MiB (the machine's memory and " +
+                    std::to_string(kMemoryBesideMib) +
+                    " MiB for its process) and 64 TiB, or 0 for the default");
+}
+
 Status check_new_vm(const v1::VirtualMachine& vm, std::string_view request_id) {
   FieldCheck check;
   check_display_name(check, "vm.display_name", vm.display_name());
@@ -194,6 +213,9 @@ Status check_new_vm(const v1::VirtualMachine& vm, std::string_view request_id) {
   const auto& spec = vm.spec();
   check_cpus(check, spec.cpus());
   check_memory(check, spec.memory_mib());
+  check_cpu_weight(check, spec.limits().cpu_weight());
+  check_cpu_limit(check, spec.limits().cpu_limit_percent());
+  check_memory_limit(check, spec.limits().memory_limit_mib(), spec.memory_mib());
   if (!spec.host().empty()) check_reference(check, "vm.spec.host", spec.host(), "hosts");
   check.require(spec.hypervisor().empty() || is_device_id(spec.hypervisor()), "vm.spec.hypervisor",
                 "must be 1 to 16 of a-z and 0-9");

@@ -18,6 +18,10 @@
 namespace reeve::server {
 
 // The agent refuses the same (agent/executor/policy.h).
+inline constexpr int kMaxCpuWeight = 10'000;
+inline constexpr int kMaxCpuLimitPercent = 25'700;
+/// What the process of a machine needs beside the machine's memory.
+inline constexpr std::int64_t kMemoryBesideMib = 128;
 inline constexpr int kMaxDisks = 16;
 inline constexpr int kMaxNics = 8;
 inline constexpr int kMaxCpus = 256;
@@ -65,6 +69,10 @@ void check_grace(FieldCheck& check, std::string_view field,
                  const google::protobuf::Duration& grace);
 void check_cpus(FieldCheck& check, std::int32_t cpus);
 void check_memory(FieldCheck& check, std::int64_t memory_mib);
+void check_cpu_weight(FieldCheck& check, std::int32_t weight);
+void check_cpu_limit(FieldCheck& check, std::int32_t percent);
+/// Of a machine with `memory_mib`.
+void check_memory_limit(FieldCheck& check, std::int64_t limit_mib, std::int64_t memory_mib);
 
 /// Everything about a machine to be created that needs no inventory.
 Status check_new_vm(const v1::VirtualMachine& vm, std::string_view request_id);

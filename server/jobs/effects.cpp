@@ -88,6 +88,7 @@ Status set_state(const EffectContext& context, Vm::State state) {
     if (state == Vm::STATE_STOPPED || state == Vm::STATE_SAVED) {
       seen.mutable_status()->clear_start_time();
       seen.mutable_status()->clear_addresses();
+      seen.mutable_status()->clear_guest();
       seen.mutable_status()->clear_pending_restart();
     }
     if (state == Vm::STATE_RUNNING) {

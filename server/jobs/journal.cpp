@@ -30,6 +30,9 @@ v1::JobStep shown_step(const db::JobStep& step) {
   if (step.error.is_set()) *shown.mutable_error() = to_error_info(step.error.to_error());
   if (step.start_time) *shown.mutable_start_time() = to_proto(*step.start_time);
   if (step.finish_time) *shown.mutable_end_time() = to_proto(*step.finish_time);
+  const FactMap facts = facts_of(step);
+  if (const auto outcome = facts.find("outcome"); outcome != facts.end())
+    shown.set_outcome(outcome->second);
   return shown;
 }
 

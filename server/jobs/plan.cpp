@@ -112,7 +112,9 @@ struct Check {
   Status operator()(const v1::DeleteImageRequest& r) const { return check_verb(r, "images"); }
   Status operator()(const v1::UpdateVmRequest& r) const {
     TRY(check_mask(r.update_mask(),
-                   {"display_name", "labels", "description", "spec.cpus", "spec.memory_mib"}));
+                   {"display_name", "labels", "description", "spec.cpus", "spec.memory_mib",
+                    "spec.limits.cpu_weight", "spec.limits.cpu_limit_percent",
+                    "spec.limits.memory_limit_mib"}));
     FieldCheck check;
     check.require(uid_of(r.vm().name(), "vms", "vm.name").ok(), "vm.name", "must be vms/{uid}");
     check_request_id(check, r.request_id());
@@ -124,6 +126,10 @@ struct Check {
     if (has_path(r.update_mask(), "spec.cpus")) check_cpus(check, r.vm().spec().cpus());
     if (has_path(r.update_mask(), "spec.memory_mib"))
       check_memory(check, r.vm().spec().memory_mib());
+    if (has_path(r.update_mask(), "spec.limits.cpu_weight"))
+      check_cpu_weight(check, r.vm().spec().limits().cpu_weight());
+    if (has_path(r.update_mask(), "spec.limits.cpu_limit_percent"))
+      check_cpu_limit(check, r.vm().spec().limits().cpu_limit_percent());
     return check.outcome();
   }
   template <class Request>

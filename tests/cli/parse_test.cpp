@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include "cli/commands/commands.h"
+#include "cli/commands/vm_limits.h"
 #include "cli/exit_code.h"
 #include "reeve/v1/error_detail.pb.h"
 
@@ -18,6 +19,25 @@ TEST_CASE("sizes take units and refuse what overflows or is no size", "[cli]") {
     CAPTURE(bad);
     CHECK(parse_size_bytes(bad, 'M').error().reason() == "USAGE");
   }
+}
+
+TEST_CASE("limits are numbers, or the default", "[cli]") {
+  v1::ResourceLimits limits;
+  const auto paths = fill_limits({.cpu_weight = "300", .cpu_limit = "250%"}, limits).value();
+  CHECK(paths ==
+        std::vector<std::string>{"spec.limits.cpu_weight", "spec.limits.cpu_limit_percent"});
+  CHECK(limits.cpu_weight() == 300);
+  CHECK(limits.cpu_limit_percent() == 250);
+  CHECK(fill_limits({.cpu_weight = "default", .memory_limit = "2G"}, limits).ok());
+  CHECK(limits.cpu_weight() == 0);
+  CHECK(limits.memory_limit_mib() == 2048);
+  CHECK(fill_limits({}, limits).value().empty());
+  for (const auto* bad : {"0", "-1", "1.5", "x", "99999999999", "10 ", "%"}) {
+    CAPTURE(bad);
+    CHECK(fill_limits({.cpu_weight = bad}, limits).error().reason() == "USAGE");
+    CHECK(fill_limits({.cpu_limit = bad}, limits).error().reason() == "USAGE");
+  }
+  CHECK(fill_limits({.memory_limit = "much"}, limits).error().reason() == "USAGE");
 }
 
 TEST_CASE("labels are KEY=VALUE", "[cli]") {

@@ -4,8 +4,11 @@
 #include <fstream>
 
 #include <catch2/catch.hpp>
+#include <unistd.h>
 
+#include "agent/driver/core/cgroups.h"
 #include "agent/driver/core/driver.h"
+#include "base/file.h"
 #include "tests/contract/driver_worlds.h"
 #include "tests/hypervisor_core/support/console_guest.h"
 #include "tests/hypervisor_core/support/payload_kernel.h"
@@ -39,6 +42,22 @@ class CoreBed : private TempDir, public DriverWorld {
     REQUIRE(made.ok());
     driver_ = std::move(made).value();
     return true;
+  }
+  std::optional<GuestLimits> limits_from_outside(const std::string& uid) override {
+    const auto groups = core_driver::Cgroups::find();
+    if (groups.layout() == core_driver::Cgroups::Layout::None || ::geteuid() != 0) return {};
+    const bool v2 = groups.layout() == core_driver::Cgroups::Layout::V2;
+    const auto number = [&](const std::string& controller, const std::string& file) {
+      const auto path =
+          "/sys/fs/cgroup/" + (v2 ? "" : controller + "/") + "reeve/" + uid + "/" + file;
+      return std::stoll(read_file(path).value());  // "50000 100000" reads as its first number
+    };
+    const auto weight = v2 ? number("cpu", "cpu.weight") : number("cpu", "cpu.shares") * 100 / 1024;
+    const auto quota = number("cpu", v2 ? "cpu.max" : "cpu.cfs_quota_us");
+    const auto memory = number("memory", v2 ? "memory.max" : "memory.limit_in_bytes");
+    return GuestLimits{.cpu_weight = static_cast<std::int32_t>(weight),
+                       .cpu_limit_percent = static_cast<std::int32_t>(quota / 1000),
+                       .memory_limit_mib = memory >> 20};
   }
   void wait_until_up(const GuestDefinition& guest, int times) override {
     const auto log = driver_->serial_console()->log_path(guest.uid).value();

@@ -177,6 +177,26 @@ TEMPLATE_TEST_CASE("a changed definition of a running guest waits for its next s
   CHECK(seen.pending_restart.empty());
 }
 
+TEMPLATE_TEST_CASE("limits hold at once for a running guest, and at its next start", "[driver]",
+                   REEVE_DRIVER_WORLDS) {
+  const auto world = TestType::make();
+  auto guest = running_guest(*world, "web");
+  const auto usual = world->limits_from_outside(guest.uid);
+  if (!usual) return;  // looked at from outside in the driver's own test, or nobody can here
+  const GuestLimits some{.cpu_weight = 300, .cpu_limit_percent = 50, .memory_limit_mib = 512};
+  guest.limits = some;
+  CHECK(world->driver().define(guest).value().empty());
+  CHECK(world->limits_from_outside(guest.uid) == some);
+  require_ok(world->driver().power_off(guest.uid));
+  require_ok(world->driver().start(guest.uid));
+  CHECK(world->limits_from_outside(guest.uid) == some);
+  guest.limits = {};
+  CHECK(world->driver().define(guest).value().empty());
+  CHECK(world->limits_from_outside(guest.uid) == usual);
+  guest.limits.cpu_weight = -1;
+  CHECK(reason_of(world->driver().define(guest)) == "GUEST_INVALID");
+}
+
 TEMPLATE_TEST_CASE("a definition that cannot be is refused and leaves nothing", "[driver]",
                    REEVE_DRIVER_WORLDS) {
   const auto world = TestType::make();

@@ -27,6 +27,9 @@ class SimBed final : public DriverWorld {
     return true;
   }
   void furnish(GuestDefinition& /*guest*/) override {}
+  std::optional<GuestLimits> limits_from_outside(const std::string& uid) override {
+    return hypervisor_.limits_of(uid);
+  }
   bool eventually(const std::function<bool()>& holds) override {
     return world_.run_until(holds, 60s);
   }

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,11 @@ class DriverWorld {
   virtual void furnish(agent::GuestDefinition& guest) = 0;
   /// Returns once a running guest would answer the power button, having come up `times` times.
   virtual void wait_until_up(const agent::GuestDefinition& /*guest*/, int /*times*/) {}
+  /// The limits that hold for a running guest, seen without the driver; nothing where that cannot
+  /// be seen.
+  virtual std::optional<agent::GuestLimits> limits_from_outside(const std::string& /*uid*/) {
+    return {};
+  }
   /// A line for the guest's console, and what the guest then writes.
   virtual std::pair<std::string, std::string> exchange() {
     return {"echo one-$((40 + 2))\n", "one-42"};

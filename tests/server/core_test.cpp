@@ -266,6 +266,81 @@ TEST_CASE("first-boot data is shown only to those who may edit machines", "[core
   CHECK(s.get(vm, viewer).value().spec().cloud_init().user_data().empty());
 }
 
+TEST_CASE("limits are planned with what they were, and hold while the machine runs", "[core]") {
+  Scene s;
+  const auto vm = s.make("web", true);
+  auto& hypervisor = s.cluster.hosts[0]->hypervisor;
+  const auto update = [&](const std::vector<std::string>& paths, v1::VmSpec spec, bool plan) {
+    v1::UpdateVmRequest request;
+    request.mutable_vm()->set_name(vm);
+    *request.mutable_vm()->mutable_spec() = std::move(spec);
+    for (const auto& path : paths) request.mutable_update_mask()->add_paths(path);
+    request.set_validate_only(plan);
+    return Go([&s, request](server::Reply<v1::Job> reply) {
+      s.cluster.core().vms().update(s.cluster.caller, request, std::move(reply));
+    });
+  };
+  v1::VmSpec spec;
+  spec.mutable_limits()->set_cpu_weight(300);
+  spec.mutable_limits()->set_memory_limit_mib(1024);
+  const std::vector<std::string> paths{"spec.limits.cpu_weight", "spec.limits.memory_limit_mib"};
+  const auto answer = s.cluster.call(update(paths, spec, true));
+  REQUIRE(answer->has_value());
+  const auto plan = (*answer)->value();
+  REQUIRE(plan.diff_size() == 2);
+  CHECK(plan.diff(0).field() == "spec.limits.cpu_weight");
+  CHECK(plan.diff(0).before() == "default");
+  CHECK(plan.diff(0).after() == "300");
+  CHECK(hypervisor.limits_of(vm.substr(4)) == agent::GuestLimits{});
+  succeed(s.cluster, update(paths, spec, false));
+  CHECK(hypervisor.limits_of(vm.substr(4)) ==
+        agent::GuestLimits{.cpu_weight = 300, .memory_limit_mib = 1024});
+  const auto seen = *s.cluster.vm(vm.substr(4));
+  CHECK(seen.spec().limits().cpu_weight() == 300);
+  CHECK(seen.status().pending_restart().empty());
+  // More memory than the limit leaves room for, whichever of them is changed.
+  spec.set_memory_mib(1000);
+  CHECK(s.reason(update({"spec.memory_mib"}, spec, false)) == "BAD_FIELD");
+  spec.mutable_limits()->set_memory_limit_mib(600);
+  CHECK(s.reason(update({"spec.limits.memory_limit_mib"}, spec, false)) == "BAD_FIELD");
+  spec.mutable_limits()->set_cpu_weight(10'001);
+  CHECK(s.reason(update({"spec.limits.cpu_weight"}, spec, false)) == "BAD_FIELD");
+  CHECK(s.reason(update({"spec.limits"}, spec, false)) == "BAD_MASK");
+  succeed(s.cluster, update({"spec.limits.cpu_weight", "spec.limits.memory_limit_mib"}, {}, false));
+  CHECK(hypervisor.limits_of(vm.substr(4)) == agent::GuestLimits{});
+}
+
+TEST_CASE("what a guest says shows with the time of its answer, bounded, and makes no versions",
+          "[core]") {
+  Scene s;
+  const auto vm = s.make("web", true);
+  auto& hypervisor = s.cluster.hosts[0]->hypervisor;
+  agent::GuestFacts facts{.os_name = "Debian\x1b[2J",
+                          .kernel_release = "6.1.0",
+                          .host_name = std::string(100'000, 'h')};
+  for (int i = 0; i < 200; ++i) {
+    facts.nics.push_back({.name = "eth0", .mac = "52:54:00:00:00:01"});
+    for (int a = 0; a < 100; ++a) facts.nics.back().addresses.push_back("10.0.0.1");
+  }
+  hypervisor.guest_says(vm.substr(4), facts);
+  s.cluster.world.run_for(30s);
+  const auto told = s.get(vm, server::PermissionSet::all()).value().status();
+  CHECK(told.guest().os_name() == "Debian [2J");
+  CHECK(told.guest().host_name().size() == 256);
+  CHECK(told.guest().nics_size() == 16);
+  CHECK(told.guest().nics(0).addresses_size() == 8);
+  CHECK(told.addresses_size() == 16);
+  CHECK(told.guest().observe_time().seconds() > 0);
+  const auto revision = s.cluster.revision();
+  s.cluster.world.run_for(10min);
+  const auto later = s.get(vm, server::PermissionSet::all()).value().status();
+  CHECK(later.guest().observe_time().seconds() > told.guest().observe_time().seconds() + 500);
+  CHECK(s.cluster.revision() == revision);
+  hypervisor.guest_powers_off(vm.substr(4));
+  s.cluster.world.run_for(10s);
+  CHECK_FALSE(s.get(vm, server::PermissionSet::all()).value().status().has_guest());
+}
+
 TEST_CASE("a cancelled job undoes what it did", "[core]") {
   Scene s;
   const auto created = s.cluster.must_answer(create_vm(s.cluster, "web", s.image, true, s.fresh()));

@@ -9,10 +9,11 @@
 
 namespace reeve::test {
 
-Libvirtd::Libvirtd(Network network, Kvm kvm) {
+Libvirtd::Libvirtd(Network network, Kvm kvm, Groups groups) {
   std::vector<std::string> options{"--owner", std::to_string(::getpid())};
   if (network == Network::Own) options.emplace_back("--net");
   if (kvm == Kvm::Broken) options.emplace_back("--broken-kvm");
+  if (groups == Groups::Version1) options.emplace_back("--cgroups");
   uri_ = script("start", options);
   while (!uri_.empty() && uri_.back() == '\n') uri_.pop_back();
 }

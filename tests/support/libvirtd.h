@@ -16,7 +16,10 @@ class Libvirtd {
   enum class Network { Shared, Own };
   enum class Kvm { Hidden, Broken };  ///< Broken: the device is there and runs no guest
 
-  explicit Libvirtd(Network network = Network::Shared, Kvm kvm = Kvm::Hidden);
+  enum class Groups { None, Version1 };  ///< control groups that guests are put in
+
+  explicit Libvirtd(Network network = Network::Shared, Kvm kvm = Kvm::Hidden,
+                    Groups groups = Groups::None);
   ~Libvirtd();
   Libvirtd(const Libvirtd&) = delete;
   Libvirtd& operator=(const Libvirtd&) = delete;

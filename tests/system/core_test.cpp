@@ -1,5 +1,7 @@
 // Machines on the own core, from the command line to the process: they outlive the agent, are saved
 // and restored. The guests are payloads, which run on any KVM; Linux on the core is in the KVM lab.
+#include <filesystem>
+
 #include <catch2/catch.hpp>
 #include <signal.h>
 #include <unistd.h>
@@ -75,6 +77,41 @@ TEST_CASE("machines on the own core run on through kill -9 of agent and server",
                     [&] { return world.state() == "STATE_CRASHED"; });
   estate.reeve_json({"vm", "delete", "web", "--force", "--yes"});
   CHECK(estate.query("select count(*) from vm") == "0");
+}
+
+TEST_CASE("limits of a running machine are changed from the command line",
+          "[system][core][kvm][root]") {
+  if (!has_kvm()) return;
+  CoreEstate world;
+  auto& estate = world.estate;
+  const auto group = "/sys/fs/cgroup/cpu/reeve/" + estate.vm("web").at("uid").get<std::string>();
+  if (!std::filesystem::exists(group)) {
+    WARN("skipped: no control groups of version 1 to look at");
+    return;
+  }
+  const auto shares = [&] { return std::stoi(read_file(group + "/cpu.shares").value()); };
+  const auto planned = estate.reeve({"vm", "update", "web", "--cpu-weight", "300", "--dry-run"});
+  CHECK(planned.output.find("300") != std::string::npos);
+  CHECK(shares() == 1024);
+  estate.reeve_json({"vm", "update", "web", "--cpu-weight", "300", "--cpu-limit", "50%"});
+  CHECK(shares() == 3072);
+  CHECK(std::stoi(read_file(group + "/cpu.cfs_quota_us").value()) == 50'000);
+  CHECK(world.state() == "STATE_RUNNING");
+  const auto page = estate.reeve({"vm", "show", "web"});
+  CHECK(page.output.find("CPU weight 300, CPU limit 50%, memory limit default") !=
+        std::string::npos);
+  estate.reeve_json({"vm", "update", "web", "--cpu-weight", "default"});
+  CHECK(shares() == 1024);
+  for (const std::vector<std::string> wrong :
+       {std::vector<std::string>{"--cpu-weight", "10001"}, {"--memory-limit", "33M"}}) {
+    auto arguments = std::vector<std::string>{"-o", "json", "vm", "update", "web"};
+    arguments.insert(arguments.end(), wrong.begin(), wrong.end());
+    const auto refused = estate.reeve(arguments);
+    CHECK(refused.exit_code == 1);
+    CHECK(refused.errors.find("BAD_FIELD") != std::string::npos);
+  }
+  CHECK(estate.reeve({"vm", "update", "web", "--cpu-limit", "lots"}).errors.find("whole number") !=
+        std::string::npos);
 }
 
 TEST_CASE("a machine on the own core is saved, restored, and dropped",

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # tools/testbed/libvirtd.sh - a private libvirtd (with virtlogd) for tests, in namespaces of its own.
 #
-#   libvirtd.sh start DIR [--owner PID] [--net] [--broken-kvm]   prints the connection URI; DIR must be a short path (socket name limit)
+#   libvirtd.sh start DIR [--owner PID] [--net] [--broken-kvm] [--cgroups]   prints the connection URI; DIR must be a short path (socket name limit)
 #   libvirtd.sh uri DIR | restart DIR | kill DIR | up DIR | freeze DIR | thaw DIR | exec DIR COMMAND...
 #   libvirtd.sh stop DIR                          ends everything that lives in it, guests too, and removes DIR
 #
 # Own /run, /etc/libvirt, /var/lib/libvirt, /var/log/libvirt; /dev/kvm is hidden (a half-usable one makes each
 # define take 44 s). Everything else, temporary folders above all, is the machine's own, so the guests' disks and
 # sockets are where the caller put them. --owner: stops by itself when that process ends. --net: own network and
-# host name too. --broken-kvm: /dev/kvm is there and runs nothing. kill and up are the two halves of a crash of libvirtd; guests and virtlogd go on meanwhile.
+# host name too. --broken-kvm: /dev/kvm is there and runs nothing. --cgroups: guests are in control groups of the
+# machine (needs version 1 ones; guests of two daemons with the same number and name share one). kill and up are the two halves of a crash of libvirtd; guests and virtlogd go on meanwhile.
 set -euo pipefail
 
 readonly cache=${REEVE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/reeve}
@@ -38,9 +39,13 @@ dynamic_ownership = 0
 remember_owner = 0
 security_driver = "none"
 namespaces = [ ]
-cgroup_controllers = [ ]
 stdio_handler = "logd"
 END
+  if [ -e "$dir/cgroups" ]; then
+    echo 'cgroup_controllers = [ "cpu", "memory" ]'
+  else
+    echo 'cgroup_controllers = [ ]'
+  fi >>"$dir/etc/qemu.conf"
 }
 
 # A /dev with everything but kvm. The name itself must be gone: libvirt asks access(2) and, told yes, probes QEMU
@@ -85,6 +90,8 @@ inside() {
     hostname "$(basename "$dir")"
     ip link set lo up
   fi
+  # An empty version 2 beside version 1 makes libvirt ask it for the controllers.
+  [ ! -e "$dir/cgroups" ] || findmnt -rn -t cgroup2 -o TARGET | while read -r mount; do umount "$mount"; done
   virtlogd -d --pid-file "$dir/run/virtlogd.pid"
   libvirtd -d --pid-file "$dir/run/libvirtd.pid"
   touch "$dir/ready"
@@ -92,13 +99,14 @@ inside() {
 }
 
 start() {
-  local dir owner='' broken='' own=(--mount --propagation private)
+  local dir owner='' broken='' cgroups='' own=(--mount --propagation private)
   dir=$(realpath -m "$1"); shift
   while [ $# -gt 0 ]; do
     case $1 in
       --owner) owner=$2; shift 2 ;;
       --net) own+=(--net --uts); shift ;;
       --broken-kvm) broken=1; shift ;;
+      --cgroups) cgroups=1; shift ;;
       *) die "unknown option $1" ;;
     esac
   done
@@ -107,6 +115,7 @@ start() {
   [ ! -e "$dir/keeper" ] || die "already started: $dir"
   mkdir -p "$dir"/{run,etc,lib,log}
   [ -z "$broken" ] || touch "$dir/broken-kvm"
+  [ -z "$cgroups" ] || touch "$dir/cgroups"
   mkdir -p "$cache/$(capabilities "$dir")"
   [[ " ${own[*]} " != *" --net "* ]] || touch "$dir/own-net"
   write_config "$dir"

@@ -62,6 +62,18 @@ Limits limits_of(std::uint32_t vcpus, std::uint64_t memory_mib) {
           .memory_bytes = (memory_mib + memory_mib / kPageTablesShare + kOwnMiB) * kMiB};
 }
 
+Limits limits_of(const core::v1::GuestRecord& record) {
+  constexpr std::uint64_t kLeastBesideMib = 128;
+  const auto& running = record.has_running() ? record.running() : record.machine();
+  Limits limits = limits_of(running.vcpus(), running.memory_mib());
+  if (record.cpu_weight() != 0) limits.cpu_weight = record.cpu_weight();
+  if (record.cpu_limit_percent() != 0) limits.cpu_limit_percent = record.cpu_limit_percent();
+  if (record.memory_limit_mib() != 0)
+    limits.memory_bytes =
+        std::max(record.memory_limit_mib(), running.memory_mib() + kLeastBesideMib) * kMiB;
+  return limits;
+}
+
 Cgroups Cgroups::find(std::string root) {
   namespace fs = std::filesystem;
   const auto controllers = read_file(root + "/cgroup.controllers");
@@ -94,6 +106,11 @@ Result<std::vector<std::string>> Cgroups::make(const std::string& uid, const Lim
   if (layout_ == Layout::V2) TRY(limit_v2(folders[0], limits));
   if (layout_ == Layout::V1) TRY(limit_v1(folders[0], folders[1], limits));
   return folders;
+}
+
+Status Cgroups::join(const std::vector<std::string>& folders, int pid) {
+  for (const auto& folder : folders) TRY(set(folder + "/cgroup.procs", std::to_string(pid)));
+  return {};
 }
 
 void Cgroups::remove(const std::string& uid) const {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "reeve/core/v1/guest_record.pb.h"
 
 namespace reeve::agent::core_driver {
 
@@ -23,6 +24,8 @@ struct Limits {
 /// What a machine of this size needs at most: its memory and what the vmm process takes beside it,
 /// its vCPUs and one processor more for its devices. Machines share in proportion to their vCPUs.
 Limits limits_of(std::uint32_t vcpus, std::uint64_t memory_mib);
+/// Of what runs, with the record's own limits in place of those. The memory that runs is never cut.
+Limits limits_of(const core::v1::GuestRecord& record);
 
 class Cgroups {
  public:
@@ -36,6 +39,8 @@ class Cgroups {
   /// joins each by writing "0" to its cgroup.procs. Empty without a layout. Errors of the files,
   /// with the limit that could not be set.
   Result<std::vector<std::string>> make(const std::string& uid, const Limits& limits) const;
+  /// Puts a process that runs already into `folders`.
+  static Status join(const std::vector<std::string>& folders, int pid);
   /// Removes them; fine when absent. A group with a process in it stays.
   void remove(const std::string& uid) const;
 

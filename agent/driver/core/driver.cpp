@@ -110,7 +110,10 @@ DriverFacts CoreDriver::facts() {
   facts.capabilities = {"bridge-network", "cloud-init",  "console",  "define",    "direct-kernel",
                         "events",         "guest-agent", "kvm",      "pause",     "reboot",
                         "reset",          "saved-state", "shutdown", "statistics"};
+  if (cgroups_.layout() != Cgroups::Layout::None)
+    facts.capabilities.emplace_back("resource-limits");
   if (user_network_) facts.capabilities.emplace_back("user-network");
+  std::sort(facts.capabilities.begin(), facts.capabilities.end());
   Lock lock(mutex_);
   if (!without_limits_.empty())
     facts.warnings.push_back("machines run without limits of CPU and memory: " + without_limits_);
@@ -155,13 +158,15 @@ Status CoreDriver::keep(const Guest& guest) {
 
 Result<GuestSeen> CoreDriver::get(std::string_view uid) {
   const Guest guest = TRY(find(uid));
-  auto seen = TRY(see(guest));
-  return with_addresses(guest, std::move(seen));
+  return with_facts(TRY(see(guest)));
 }
 
-GuestSeen CoreDriver::with_addresses(const Guest& guest, GuestSeen seen) {
-  if (seen.state == GuestState::Running && has_agent(guest))
-    seen.addresses = services_.addresses(seen.uid, *guest.process);
+GuestSeen CoreDriver::with_facts(GuestSeen seen) const {
+  if (is_off(seen)) return seen;
+  if (auto heard = services_.heard(seen.uid)) {
+    seen.addresses = addresses_of(heard->facts);
+    seen.guest = std::move(heard->facts);
+  }
   return seen;
 }
 
@@ -180,7 +185,7 @@ Result<std::vector<GuestSeen>> CoreDriver::list() {
       seen = seen_running(found.value().record, {});
       seen.value().state_reason = "its vmm process does not answer";
     }
-    all.push_back(with_addresses(found.value(), std::move(seen).value()));
+    all.push_back(with_facts(std::move(seen).value()));
   }
   return all;
 }
@@ -193,13 +198,20 @@ Result<std::vector<GuestUse>> CoreDriver::use() {
       if (guest.process && guest.process->is_alive()) guests.push_back(guest);
   }
   std::vector<GuestUse> all;
+  std::map<std::string, const VmmProcess*> can_answer;
   for (const auto& guest : guests) {
     ControlRequest request;
     request.mutable_get_status();
     const auto reply = guest.process->call(std::move(request), kLook);
-    if (reply.ok())
-      all.push_back(use_of(guest.record, reply.value().status(), rss_mib(guest.process->pid())));
+    if (!reply.ok()) continue;
+    const auto& status = reply.value().status();
+    all.push_back(use_of(guest.record, status, rss_mib(guest.process->pid())));
+    if (has_agent(guest) && status.state() == core::v1::MachineStatus::STATE_RUNNING)
+      can_answer[guest.record.uid()] = guest.process.get();
   }
+  for (const auto& uid : services_.ask(can_answer)) tell(uid);
+  for (auto& use : all)
+    if (const auto heard = services_.heard(use.uid)) use.guest_answer = heard->at;
   return all;
 }
 
@@ -215,7 +227,11 @@ Result<std::vector<std::string>> CoreDriver::define(const GuestDefinition& defin
     record.set_end_reason(guest.record.end_reason());
     *record.mutable_running() = guest.record.running();
     guest.record = record;
-    if (!is_off(seen)) pending = pending_restart(record);
+    if (!is_off(seen)) {
+      pending = pending_restart(record);
+      auto limited = limit_now(guest);
+      if (!limited.ok() && definition.limits != GuestLimits{}) return std::move(limited).error();
+    }
   }
   TRY(keep(guest));
   tell(definition.uid);
@@ -240,20 +256,30 @@ Status CoreDriver::undefine(std::string_view uid) {
   return {};
 }
 
+/// Sets them, also anew, and returns the control groups.
+Result<std::vector<std::string>> CoreDriver::limit(const core::v1::GuestRecord& record) const {
+  if (cgroups_.layout() == Cgroups::Layout::None)
+    return Error(Code::FailedPrecondition, "LIMITS_UNAVAILABLE",
+                 "no control groups are mounted at " + options_.cgroup_root);
+  auto made = cgroups_.make(record.uid(), limits_of(record));
+  if (made.ok()) return made;
+  return Error{Code::FailedPrecondition, "LIMITS_UNAVAILABLE", made.error().message()};
+}
+
+/// Also of one that was started where there were none.
+Status CoreDriver::limit_now(const Guest& guest) const {
+  const auto groups = TRY(limit(guest.record));
+  return Cgroups::join(groups, guest.process->pid());
+}
+
 /// A machine without limits is better than none: the host shows a warning.
-std::vector<std::string> CoreDriver::limit(const core::v1::GuestRecord& record) {
-  std::string why = "no control groups are mounted at " + options_.cgroup_root;
-  std::vector<std::string> groups;
-  if (cgroups_.layout() != Cgroups::Layout::None) {
-    auto made = cgroups_.make(record.uid(),
-                              limits_of(record.running().vcpus(), record.running().memory_mib()));
-    why = made.ok() ? "" : made.error().message();
-    if (made.ok()) groups = std::move(made).value();
-  }
+std::vector<std::string> CoreDriver::limit_if_possible(const core::v1::GuestRecord& record) {
+  auto groups = limit(record);
+  const std::string why = groups.ok() ? "" : groups.error().message();
   if (!why.empty()) log::warning("machine without limits", {{"guest", record.uid()}, {"why", why}});
   Lock lock(mutex_);
   without_limits_ = why;
-  return groups;
+  return groups.ok() ? std::move(groups).value() : std::vector<std::string>{};
 }
 
 /// What a machine held of the host while it ran.
@@ -288,7 +314,7 @@ Status CoreDriver::launch(Guest guest, const std::string& saved_state) {
   TRY(keep(guest));  // from here on a process may run: whoever comes after us looks for it
   auto started = VmmProcess::start({.program = options_.program,
                                     .folder = folder,
-                                    .cgroups = limit(record),
+                                    .cgroups = limit_if_possible(record),
                                     .paused = !saved_state.empty(),
                                     .keep_fds = plugs.value().keep});
   if (!started.ok() && started.error().reason() == "GUEST_START_FAILED") {

@@ -69,7 +69,7 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
 
   Result<Found> find(std::string_view uid);
   Result<GuestSeen> see(const Guest& guest) const;
-  GuestSeen with_addresses(const Guest& guest, GuestSeen seen);
+  GuestSeen with_facts(GuestSeen seen) const;
   /// A machine that was started with the agent's channel; its process may have ended.
   static bool has_agent(const Guest& guest) {
     return guest.process && guest.record.running().guest_agent();
@@ -78,7 +78,9 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
   Status launch(Guest guest, const std::string& saved_state);
   Status send(std::string_view uid, std::initializer_list<GuestState> possible,
               std::function<void(core::v1::ControlRequest&)> verb);
-  std::vector<std::string> limit(const core::v1::GuestRecord& record);
+  Result<std::vector<std::string>> limit(const core::v1::GuestRecord& record) const;
+  Status limit_now(const Guest& guest) const;
+  std::vector<std::string> limit_if_possible(const core::v1::GuestRecord& record);
   void release(const core::v1::GuestRecord& record) const;
   Status end(Guest guest, const char* reason);
   void tell(const std::string& uid);

@@ -10,10 +10,7 @@ using namespace std::chrono_literals;
 constexpr auto kAnswer = 2s;
 constexpr auto kAwake =
     10s;  ///< for a guest that has just come back, its memory perhaps still unread
-constexpr auto kTurn = 2s;         ///< between two guests that are asked for addresses
-constexpr auto kFresh = 20s;       ///< how long an answer is good for
-constexpr auto kSilence = 60s;     ///< how long a silent guest is left alone
-constexpr std::size_t kMost = 16;  ///< addresses shown of one machine
+constexpr int kAtOnce = 8;  ///< guests asked in one go
 
 class Wire final : public GuestAgentWire {
  public:
@@ -50,33 +47,21 @@ void GuestServices::tell_time(const VmmProcess& process) const {
   if (agent.ping().ok()) (void)agent.set_time(clock_.wall());  // the time as late as can be
 }
 
-std::vector<std::string> GuestServices::addresses(const std::string& uid,
-                                                  const VmmProcess& process) {
-  {
-    Lock lock(mutex_);
-    const auto now = clock_.monotonic();
-    auto& known = known_[uid];
-    if (now < known.ask_again || now < next_turn_) return known.addresses;
-    next_turn_ = now + kTurn;
-    known.ask_again = now + kSilence;  // also for who comes while we ask
+std::vector<std::string> GuestServices::ask(
+    const std::map<std::string, const VmmProcess*>& running) {
+  std::vector<std::string> uids, changed;
+  for (const auto& [uid, process] : running) uids.push_back(uid);
+  for (int i = 0; i < kAtOnce; ++i) {
+    const auto uid = rota_.next(uids);
+    if (!uid) break;
+    Wire wire(*running.at(*uid));
+    GuestAgent agent(wire, clock_);
+    agent.set_timeout(kAnswer);
+    auto facts = agent.facts();
+    if (!facts.ok()) break;
+    if (rota_.answered(*uid, std::move(facts).value())) changed.push_back(*uid);
   }
-  Wire wire(process);
-  GuestAgent agent(wire, clock_);
-  agent.set_timeout(kAnswer);
-  const auto nics = agent.nics();
-  Lock lock(mutex_);
-  auto& known = known_[uid];
-  if (!nics.ok()) return known.addresses;
-  known = {.ask_again = clock_.monotonic() + kFresh};
-  for (const auto& nic : nics.value())
-    for (const auto& address : nic.addresses)
-      if (known.addresses.size() < kMost) known.addresses.push_back(address);
-  return known.addresses;
-}
-
-void GuestServices::forget(const std::string& uid) {
-  Lock lock(mutex_);
-  known_.erase(uid);
+  return changed;
 }
 
 }  // namespace reeve::agent::core_driver

@@ -47,6 +47,9 @@ Status check(const GuestDefinition& guest, v1::MachineConfig machine) {
     return invalid(guest, "the own core has no firmware; give it a kernel");
   if (guest.cpus < 1 || guest.memory_mib < 1)
     return invalid(guest, "it needs at least one CPU and 1 MiB of memory");
+  const auto& limits = guest.limits;
+  if (limits.cpu_weight < 0 || limits.cpu_limit_percent < 0 || limits.memory_limit_mib < 0)
+    return invalid(guest, "a limit is negative");
   for (auto& nic : *machine.mutable_nics()) nic.set_tap_name(kSomeTap);
   if (auto checked = core::check_config(machine); !checked.ok())
     return invalid(guest, checked.error().message());
@@ -60,6 +63,9 @@ Result<v1::GuestRecord> record_of(const GuestDefinition& guest) {
   record.set_uid(guest.uid);
   record.set_display_name(guest.display_name);
   record.set_run_dir(guest.run_dir);
+  record.set_cpu_weight(static_cast<std::uint32_t>(guest.limits.cpu_weight));
+  record.set_cpu_limit_percent(static_cast<std::uint32_t>(guest.limits.cpu_limit_percent));
+  record.set_memory_limit_mib(static_cast<std::uint64_t>(guest.limits.memory_limit_mib));
   auto& machine = *record.mutable_machine();
   machine.set_uuid(guest.uid);
   machine.set_vcpus(static_cast<std::uint32_t>(guest.cpus));

@@ -3,6 +3,7 @@
 
 #include "agent/driver/libvirt/domain_edit.h"
 #include "agent/driver/libvirt/error.h"
+#include "agent/driver/libvirt/limits.h"
 #include "agent/driver/libvirt/verbs.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -60,6 +61,24 @@ Status change_definition(virConnectPtr connect, virDomainPtr domain, const Guest
   return parts_lost(guest, std::move(lost));
 }
 
+/// A running guest has its limits at once, and first: where they cannot be set nothing is changed.
+Result<std::vector<std::string>> change_guest(virConnectPtr connect, Guests& guests,
+                                              virDomainPtr domain, const GuestDefinition& guest,
+                                              const XmlChoices& choices, bool validate) {
+  const auto state = TRY(state_of(domain));
+  const auto before = TRY(read_definition(domain));
+  const auto owned = owned_limits(before.child("domain"));
+  const auto running = TRY(guests.definitions(domain, is_active(state)));
+  if (running.live) TRY(apply_limits(domain, running.live->memory_mib, guest.limits, owned));
+  if (auto changed = change_definition(connect, domain, guest, choices, validate); !changed.ok()) {
+    if (running.live)
+      (void)apply_limits(domain, running.live->memory_mib, {}, limit_kinds(guest.limits));
+    return std::move(changed).error();
+  }
+  const auto now = TRY(guests.definitions(domain, is_active(state)));
+  return pending_restart(now);
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> define_guest(virConnectPtr connect, Guests& guests,
@@ -71,12 +90,8 @@ Result<std::vector<std::string>> define_guest(virConnectPtr connect, Guests& gue
   TRY(check_definition(guest));
   choices.domain_type = abilities.domain_type;
   auto found = find_domain(connect, guest.uid);
-  if (found.ok()) {
-    TRY(change_definition(connect, found.value().get(), guest, choices, abilities.validates));
-    const auto state = TRY(state_of(found.value().get()));
-    const auto read = TRY(guests.definitions(found.value().get(), is_active(state)));
-    return pending_restart(read);
-  }
+  if (found.ok())
+    return change_guest(connect, guests, found.value().get(), guest, choices, abilities.validates);
   if (found.error().reason() != "GUEST_NOT_FOUND") return std::move(found).error();
   choices.name = free_name(connect, guest);
   TRY(write_definition(connect, new_domain(guest, choices), abilities.validates));

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "agent/driver/libvirt/domain_facts.h"
+#include "agent/driver/libvirt/limits.h"
 #include "base/text.h"
 
 namespace reeve::agent::libvirt {
@@ -168,6 +169,7 @@ void patch_domain(pugi::xml_document& document, const GuestDefinition& guest,
     vcpu.text().set(std::to_string(guest.cpus).c_str());
     domain.remove_child("vcpus");  // per-CPU states of the former count
   }
+  patch_limits(domain, guest.limits, owned_ids(owned, "limit"));
   if (was_ours || !guest.kernel_path.empty()) fill_boot(domain.child("os"), guest);
 
   auto devices = child_of(domain, "devices");

@@ -17,8 +17,8 @@
 namespace reeve::agent::libvirt {
 
 /// Makes the tree say `guest`. Touches only what is ours: title, mark, CPUs, memory, kernel, and
-/// the disks, NICs, serial port and agent channel that our mark claims. A domain without our mark
-/// is adopted: its devices stay unless `guest` has one of the same identity.
+/// the limits, disks, NICs, serial port and agent channel that our mark claims. A domain without
+/// our mark is adopted: its devices stay unless `guest` has one of the same identity.
 void patch_domain(pugi::xml_document& document, const GuestDefinition& guest,
                   const XmlChoices& choices);
 

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "agent/driver/libvirt/domain_facts.h"
+#include "agent/driver/libvirt/limits.h"
 #include "base/text.h"
 #include "base/uuid.h"
 
@@ -85,6 +86,9 @@ Status check_definition(const GuestDefinition& guest) {
   if (guest.cpus < 1 || guest.cpus > 1'024) return invalid(guest, "it needs 1 to 1024 CPUs");
   if (guest.memory_mib < 1 || guest.memory_mib > (std::int64_t{1} << 34))
     return invalid(guest, "it needs memory");
+  const auto& limits = guest.limits;
+  if (limits.cpu_weight < 0 || limits.cpu_limit_percent < 0 || limits.memory_limit_mib < 0)
+    return invalid(guest, "a limit is negative");
   if (serial_socket_path(guest).size() > kLongestSocketPath)
     return invalid(guest, "its run directory '" + guest.run_dir + "' is too long for a socket");
   std::vector<std::string> texts{guest.kernel_path, guest.initrd_path, guest.command_line,
@@ -160,6 +164,10 @@ std::string digest_of(const GuestDefinition& guest) {
         guest.kernel_path, guest.initrd_path, guest.command_line, guest.seed_path, guest.run_dir})
     add(text);
   add(guest.guest_agent ? "agent" : "");
+  const auto& limits = guest.limits;
+  for (const std::int64_t limit : {std::int64_t{limits.cpu_weight},
+                                   std::int64_t{limits.cpu_limit_percent}, limits.memory_limit_mib})
+    add(std::to_string(limit));
   for (const auto& disk : guest.disks)
     for (const auto& text : {disk.id, disk.path, type_of(disk.format), disk.backing_path,
                              type_of(disk.backing_format), std::string(disk.read_only ? "ro" : "")})
@@ -266,6 +274,7 @@ void write_mark(pugi::xml_node domain, const GuestDefinition& guest) {
   if (!guest.seed_path.empty()) own("disk", kSeedId);
   for (const auto& nic : guest.nics) own("nic", nic.mac);
   if (guest.guest_agent) own("channel", kAgentChannel);
+  for (const auto& kind : limit_kinds(guest.limits)) own("limit", kind);
   if (!guest.run_dir.empty()) own("serial", serial_socket_path(guest));
 }
 
@@ -281,6 +290,7 @@ pugi::xml_document new_domain(const GuestDefinition& guest, const XmlChoices& ch
   set_text(domain, "memory", std::to_string(guest.memory_mib));
   set_attribute(domain.child("memory"), "unit", "MiB");
   set_text(domain, "vcpu", std::to_string(guest.cpus));
+  patch_limits(domain, guest.limits, {});
   auto os = domain.append_child("os");
   auto type = os.append_child("type");
   if (choices.domain_type != "test") {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/driver/libvirt/limits.h"
 #include "agent/driver/libvirt/verbs.h"
 #include "base/log.h"
 
@@ -20,10 +21,17 @@ struct LibvirtDriver::Shared {
   Subscription subscription REEVE_GUARDED_BY(mutex){};
   bool attached_once REEVE_GUARDED_BY(mutex) = false;
   bool defines_slowly REEVE_GUARDED_BY(mutex) = false;
+  bool without_limits REEVE_GUARDED_BY(mutex) = false;
 
   Abilities abilities_now() {
     Lock lock(mutex);
     return abilities;
+  }
+  /// A hypervisor that was set up without control groups starts guests without their limits.
+  void note_limits(virDomainPtr domain) {
+    const bool unlimited = has_limits(domain) && !can_limit(domain);
+    Lock lock(mutex);
+    without_limits = unlimited;
   }
   void note_slow_define() {
     Lock lock(mutex);
@@ -57,6 +65,7 @@ Result<std::unique_ptr<LibvirtDriver>> LibvirtDriver::create(LibvirtOptions opti
 LibvirtDriver::LibvirtDriver(LibvirtOptions options, const Clock& clock, Random& random)
     : options_(std::move(options)),
       clock_(clock),
+      rota_(clock),
       shared_(std::make_shared<Shared>(options_.keep_definitions)),
       calls_("libvirt-call", options_.threads),
       connection_(options_.connection, hooks(options_, shared_), random) {}
@@ -142,6 +151,10 @@ DriverFacts LibvirtDriver::facts() {
     Lock lock(shared_->mutex);
     facts = shared_->facts;
     if (shared_->defines_slowly) facts.warnings.push_back(slow_define_warning());
+    if (shared_->without_limits)
+      facts.warnings.emplace_back(
+          "machines run without the limits they were given: libvirt is set up without control "
+          "groups (cgroup_controllers in qemu.conf), or none are mounted");
   }
   facts.kind = "libvirt";
   facts.uri = options_.uri;
@@ -162,24 +175,63 @@ bool LibvirtDriver::has(std::string_view capability) {
 }
 
 Result<std::vector<GuestSeen>> LibvirtDriver::list() {
-  return call<std::vector<GuestSeen>>(
+  auto all = call<std::vector<GuestSeen>>(
       "listing guests", options_.change_deadline,
       [shared = shared_](const Connect& connect) { return shared->guests.list(connect.get()); });
+  if (!all.ok()) return all;
+  std::vector<GuestSeen> told;
+  for (const auto& seen : all.value()) told.push_back(with_facts(seen));
+  return told;
+}
+
+GuestSeen LibvirtDriver::with_facts(GuestSeen seen) const {
+  if (is_off(seen)) return seen;
+  if (auto heard = rota_.heard(seen.uid)) {
+    seen.addresses = addresses_of(heard->facts);
+    seen.guest = std::move(heard->facts);
+  }
+  return seen;
+}
+
+/// A few at most, and not on after a silence.
+void LibvirtDriver::ask_guests() {
+  constexpr int kAtOnce = 8;
+  const auto running = shared_->guests.that_answer();
+  for (int i = 0; i < kAtOnce; ++i) {
+    const auto uid = rota_.next(running);
+    if (!uid) return;
+    auto facts = call<GuestFacts>("asking the guest", options_.read_deadline,
+                                  [id = *uid, deadline = options_.agent_deadline](
+                                      const Connect& connect) -> Result<GuestFacts> {
+                                    const auto domain = TRY(find_domain(connect.get(), id));
+                                    return ask_guest(domain.get(), deadline);
+                                  });
+    if (!facts.ok()) return;
+    if (rota_.answered(*uid, std::move(facts).value())) shared_->sink->tell(*uid, Event::Change);
+  }
 }
 
 Result<GuestSeen> LibvirtDriver::get(std::string_view uid) {
-  return call<GuestSeen>(
+  auto seen = call<GuestSeen>(
       "looking at the guest", options_.read_deadline,
       [shared = shared_, id = std::string(uid)](const Connect& connect) -> Result<GuestSeen> {
         const auto domain = TRY(find_domain(connect.get(), id));
         return shared->guests.get(domain.get());
       });
+  if (!seen.ok()) return seen;
+  return with_facts(std::move(seen).value());
 }
 
 Result<std::vector<GuestUse>> LibvirtDriver::use() {
-  return call<std::vector<GuestUse>>(
-      "reading statistics", options_.read_deadline,
-      [](const Connect& connect) { return read_use(connect.get()); });
+  auto uses =
+      call<std::vector<GuestUse>>("reading statistics", options_.read_deadline,
+                                  [](const Connect& connect) { return read_use(connect.get()); });
+  if (!uses.ok()) return uses;
+  ask_guests();
+  std::vector<GuestUse> all = std::move(uses).value();
+  for (auto& use : all)
+    if (const auto heard = rota_.heard(use.uid)) use.guest_answer = heard->at;
+  return all;
 }
 
 Result<std::vector<std::string>> LibvirtDriver::define(const GuestDefinition& guest) {
@@ -207,7 +259,11 @@ Status LibvirtDriver::undefine(std::string_view uid) {
 
 Status LibvirtDriver::start(std::string_view uid) {
   return change("starting the guest", uid,
-                [now = clock_.wall()](virDomainPtr domain) { return start_guest(domain, now); });
+                [shared = shared_, now = clock_.wall()](virDomainPtr domain) -> Status {
+                  TRY(start_guest(domain, now));
+                  shared->note_limits(domain);
+                  return {};
+                });
 }
 
 Status LibvirtDriver::request_shutdown(std::string_view uid) {

@@ -18,6 +18,7 @@
 
 #include "agent/driver/driver.h"
 #include "agent/driver/libvirt/connection.h"
+#include "agent/guest/rota.h"
 #include "base/clock.h"
 #include "base/random.h"
 
@@ -85,9 +86,12 @@ class LibvirtDriver final : public Driver, private SavedState, private SerialCon
   Status change(std::string_view attempt, std::string_view uid,
                 std::function<Status(virDomainPtr)> work);
   bool has(std::string_view capability);
+  void ask_guests();
+  GuestSeen with_facts(GuestSeen seen) const;
 
   const LibvirtOptions options_;
   const Clock& clock_;
+  Rota rota_;
   const std::shared_ptr<Shared> shared_;  // also owned by calls and hooks under way
   Calls calls_;
   Connection connection_;

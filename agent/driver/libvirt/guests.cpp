@@ -13,25 +13,6 @@ using std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::size_t kMostAddresses = 32;
-
-std::vector<std::string> ask_addresses(virDomainPtr domain) {
-  std::vector<std::string> addresses;
-  virDomainInterfacePtr* interfaces = nullptr;
-  const int count =
-      virDomainInterfaceAddresses(domain, &interfaces, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, 0);
-  for (int i = 0; i < count; ++i) {
-    const auto& interface = *interfaces[i];
-    const bool loopback = interface.name != nullptr && std::string_view(interface.name) == "lo";
-    for (unsigned a = 0; !loopback && a < interface.naddrs && addresses.size() < kMostAddresses;
-         ++a)
-      addresses.push_back(printable(interface.addrs[a].addr));
-    virDomainInterfaceFree(interfaces[i]);
-  }
-  std::free(interfaces);  // NOLINT: libvirt allocates with malloc
-  return addresses;
-}
-
 Result<DomainFacts> read_xml(virDomainPtr domain, unsigned flags) {
   const Text xml(virDomainGetXMLDesc(domain, flags));
   if (!xml) return last_error("reading the guest's definition");
@@ -157,7 +138,6 @@ Result<std::shared_ptr<const Definitions>> Guests::known(virDomainPtr domain,
   // Spread over a half, so that a thousand guests do not expire in the same call.
   const auto spread = static_cast<std::int64_t>(std::hash<std::string>()(uid) % 512);
   entry.expires = steady_clock::now() + keep_ + keep_ * spread / 1024;
-  if (!active) entry.addresses.clear();
   return read;
 }
 
@@ -168,14 +148,10 @@ Result<GuestSeen> Guests::seen(virDomainPtr domain, const DomainState& state, bo
   const auto& read = *definitions;
   const auto& now = read.live ? *read.live : read.config;
   std::uint64_t reboots = 0;
-  std::vector<std::string> addresses;
-  if (fresh && now.agent_connected && state.state == VIR_DOMAIN_RUNNING)
-    addresses = ask_addresses(domain);
   {
     Lock lock(mutex_);
     auto& entry = entries_[uid];
-    if (!addresses.empty()) entry.addresses = addresses;
-    if (active) addresses = entry.addresses;
+    entry.answers = now.agent_connected && state.state == VIR_DOMAIN_RUNNING;
     reboots = entry.reboots;
   }
   return GuestSeen{.uid = uid,
@@ -186,7 +162,6 @@ Result<GuestSeen> Guests::seen(virDomainPtr domain, const DomainState& state, bo
                    .cpus = now.cpus,
                    .memory_mib = now.memory_mib,
                    .start_time = read.live ? read.live->start_time : std::nullopt,
-                   .addresses = std::move(addresses),
                    .pending_restart = pending_restart(read),
                    .reboots = reboots};
 }
@@ -209,6 +184,14 @@ Result<std::vector<GuestSeen>> Guests::list(virConnectPtr connect) {
   }
   drop_absent(all);
   return all;
+}
+
+std::vector<std::string> Guests::that_answer() const {
+  std::vector<std::string> uids;
+  Lock lock(mutex_);
+  for (const auto& [uid, entry] : entries_)
+    if (entry.answers) uids.push_back(uid);
+  return uids;
 }
 
 void Guests::drop_absent(const std::vector<GuestSeen>& present) {

@@ -49,9 +49,11 @@ class Guests {
   void note_reboot(const std::string& uid);
 
   Result<std::vector<GuestSeen>> list(virConnectPtr connect);
-  /// Fresh, addresses included where a guest agent tells.
+  /// Fresh.
   Result<GuestSeen> get(virDomainPtr domain);
   Result<Definitions> definitions(virDomainPtr domain, bool active) const;
+  /// Those that run and have an agent, as far as is known.
+  std::vector<std::string> that_answer() const;
 
  private:
   struct Entry {
@@ -59,7 +61,7 @@ class Guests {
     std::shared_ptr<const Definitions> definitions{};
     bool active = false;  ///< when they were read
     std::chrono::steady_clock::time_point expires{};
-    std::vector<std::string> addresses{};
+    bool answers = false;  ///< when it was last looked at
     std::uint64_t reboots = 0;
   };
 
@@ -69,7 +71,7 @@ class Guests {
   void drop_absent(const std::vector<GuestSeen>& present);
 
   const std::chrono::milliseconds keep_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::map<std::string, Entry, std::less<>> entries_ REEVE_GUARDED_BY(mutex_);
 };
 

@@ -71,7 +71,7 @@ DriverFacts facts_of(virConnectPtr connect, const std::string& uri, const Abilit
   add_if(has_bulk_statistics(connect), "statistics");
   add_if(has_saved_state(connect), "saved-state");
   for (const char* name : {"bridge-network", "cloud-init", "console", "direct-kernel",
-                           "guest-agent", "reset", "user-network"})
+                           "guest-agent", "reset", "resource-limits", "user-network"})
     add_if(is_qemu, name);
   add_if(abilities.domain_type == "kvm", "kvm");
   std::sort(can.begin(), can.end());

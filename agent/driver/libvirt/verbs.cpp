@@ -126,6 +126,41 @@ Status resume_guest(virDomainPtr domain) {
   return {};
 }
 
+Result<GuestFacts> ask_guest(virDomainPtr domain, std::chrono::seconds agent_deadline) {
+  virDomainAgentSetResponseTimeout(domain, static_cast<int>(agent_deadline.count()), 0);
+  GuestFacts facts;
+  virDomainInterfacePtr* cards = nullptr;
+  const int count =
+      virDomainInterfaceAddresses(domain, &cards, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, 0);
+  if (count < 0) return last_error("asking the guest for its addresses");
+  for (int i = 0; i < count; ++i) {
+    const auto& card = *cards[i];
+    GuestNicFacts nic{.name = card.name ? card.name : "", .mac = card.hwaddr ? card.hwaddr : ""};
+    for (unsigned a = 0; a < card.naddrs; ++a) nic.addresses.emplace_back(card.addrs[a].addr);
+    if (!nic.mac.empty() && nic.mac != "00:00:00:00:00:00") facts.nics.push_back(std::move(nic));
+    virDomainInterfaceFree(cards[i]);
+  }
+  std::free(cards);  // NOLINT: libvirt allocates with malloc
+  virTypedParameterPtr told = nullptr;
+  int many = 0;
+  // Older agents do not know it: what they told stands.
+  if (virDomainGetGuestInfo(domain, VIR_DOMAIN_GUEST_INFO_OS | VIR_DOMAIN_GUEST_INFO_HOSTNAME,
+                            &told, &many, 0) < 0)
+    return facts;
+  const auto text = [&](const char* name) -> std::string {
+    const char* value = nullptr;
+    return virTypedParamsGetString(told, many, name, &value) == 1 && value ? value : "";
+  };
+  facts.os_id = text("os.id");
+  facts.os_name = text("os.pretty-name");
+  facts.os_version = text("os.version-id");
+  facts.kernel_release = text("os.kernel-release");
+  facts.machine = text("os.machine");
+  facts.host_name = text("hostname");
+  virTypedParamsFree(told, many);
+  return facts;
+}
+
 Result<std::string> console_path_of(virDomainPtr domain, Guests& guests) {
   const auto state = TRY(state_of(domain));
   if (!is_active(state)) return wrong_state(domain, state);

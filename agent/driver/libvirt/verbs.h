@@ -31,6 +31,8 @@ Status power_off_guest(virDomainPtr domain);
 Status reset_guest(virDomainPtr domain);
 Status pause_guest(virDomainPtr domain);
 Status resume_guest(virDomainPtr domain);
+/// What the agent in it says. Errors of the hypervisor, also when it is silent.
+Result<GuestFacts> ask_guest(virDomainPtr domain, std::chrono::seconds agent_deadline);
 /// SerialConsole::console_path.
 Result<std::string> console_path_of(virDomainPtr domain, Guests& guests);
 /// SerialConsole::log_path.

@@ -14,9 +14,9 @@ SimDriver::~SimDriver() {
 }
 
 Result<std::vector<std::string>> SimDriver::define(const GuestDefinition& guest) {
-  if (!is_uuid(guest.uid) || guest.cpus < 1 || guest.memory_mib < 1)
+  if (!is_uuid(guest.uid) || guest.cpus < 1 || guest.memory_mib < 1 || guest.limits.cpu_weight < 0)
     return Error(Code::InvalidArgument, "GUEST_INVALID",
-                 "guest '" + guest.display_name + "' needs a UUID, a CPU and memory");
+                 "guest '" + guest.display_name + "' needs a UUID, a CPU, memory, possible limits");
   return hypervisor_.define(guest);
 }
 

@@ -127,6 +127,21 @@ int SimHypervisor::starts_of(std::string_view uid) const {
   return it == guests_.end() ? 0 : it->second.starts;
 }
 
+GuestLimits SimHypervisor::limits_of(std::string_view uid) const {
+  Lock lock(mutex_);
+  const auto it = guests_.find(uid);
+  return it == guests_.end() ? GuestLimits{} : it->second.limits;
+}
+
+void SimHypervisor::guest_says(std::string_view uid, GuestFacts facts) {
+  Lock lock(mutex_);
+  const auto it = guests_.find(uid);
+  if (it == guests_.end()) return;
+  it->second.seen.addresses = addresses_of(facts);
+  it->second.seen.guest = std::move(facts);
+  announce(std::string(uid));
+}
+
 int SimHypervisor::stale_runs() const {
   Lock lock(mutex_);
   return stale_runs_;

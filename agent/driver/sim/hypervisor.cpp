@@ -46,7 +46,8 @@ DriverFacts SimHypervisor::facts() const {
   DriverFacts facts{.kind = "sim", .uri = "sim:///" + options_.name, .version = "1"};
   facts.available = !away_;
   if (away_) facts.description = hypervisor_down().message();
-  facts.capabilities = {"define", "pause", "reboot", "reset", "shutdown", "user-network"};
+  facts.capabilities = {"define",          "pause",    "reboot",      "reset",
+                        "resource-limits", "shutdown", "user-network"};
   if (options_.events) facts.capabilities.emplace_back("events");
   if (options_.statistics) facts.capabilities.emplace_back("statistics");
   if (options_.saved_state) facts.capabilities.emplace_back("saved-state");
@@ -87,6 +88,7 @@ Result<std::vector<GuestUse>> SimHypervisor::use() {
                     .disk_write_bytes = micros / 20,
                     .net_receive_bytes = micros / 100,
                     .net_send_bytes = micros / 200});
+    if (guest.seen.guest) uses.back().guest_answer = loop_.clock().wall();
   }
   return uses;
 }
@@ -100,6 +102,7 @@ Result<std::vector<std::string>> SimHypervisor::define(const GuestDefinition& de
     guest.seen.uid = definition.uid;
     guest.seen.display_name = definition.display_name;
     guest.seen.managed = true;
+    guest.limits = definition.limits;
     if (is_off(guest.seen)) {
       guest.seen.cpus = definition.cpus;
       guest.seen.memory_mib = definition.memory_mib;
@@ -270,6 +273,7 @@ void SimHypervisor::stop_guest(Guest& guest, GuestState state, std::string reaso
   guest.seen.state_reason = std::move(reason);
   guest.seen.start_time.reset();
   guest.seen.addresses.clear();
+  guest.seen.guest.reset();
   guest.seen.pending_restart.clear();
   if (guest.seen.managed) {
     guest.seen.cpus = guest.definition.cpus;

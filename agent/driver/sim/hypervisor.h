@@ -76,6 +76,9 @@ class SimHypervisor {
   /// Times a guest went from off to running or restored: "a VM never runs twice" is checked with
   /// it.
   int starts_of(std::string_view uid) const;
+  GuestLimits limits_of(std::string_view uid) const;
+  /// What the guest says of itself from now on.
+  void guest_says(std::string_view uid, GuestFacts facts);
   /// Times saved memory ran although the guest's disk had been written since it was saved: what
   /// must never happen. A guest writes whenever it runs.
   int stale_runs() const;
@@ -86,6 +89,7 @@ class SimHypervisor {
   struct Guest {
     GuestDefinition definition{};  ///< what the next start uses
     GuestSeen seen{};              ///< what runs now
+    GuestLimits limits{};          ///< in force, also while it runs
     std::optional<SimHabits> habits{};
     Monotonic running_since{};              ///< valid while Running
     std::chrono::microseconds cpu_time{0};  ///< of this run, up to running_since

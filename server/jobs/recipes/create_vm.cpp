@@ -109,7 +109,8 @@ Result<Placed> resolve(Inventory& inventory, const FreshIds& ids, v1::VirtualMac
                            .memory_mib = spec.memory_mib(),
                            .image_host_uid = images.host_uid,
                            .image_display_name = images.display_name,
-                           .has_kernel = !spec.boot().kernel().empty()};
+                           .has_kernel = !spec.boot().kernel().empty(),
+                           .limits = has_limits(spec)};
   if (!spec.host().empty()) request.host_uid = TRY(uid_of(spec.host(), "hosts", "vm.spec.host"));
   for (const auto& nic : spec.nics()) {
     if (nic.bridge().empty()) request.user_network = true;
@@ -137,6 +138,13 @@ void describe(Plan& plan, const v1::VirtualMachine& vm) {
   add_diff(plan, "spec.hypervisor", "", vm.spec().hypervisor());
   add_diff(plan, "spec.cpus", "", std::to_string(vm.spec().cpus()));
   add_diff(plan, "spec.memory_mib", "", std::to_string(vm.spec().memory_mib()));
+  const auto& limits = vm.spec().limits();
+  const auto describe_limit = [&](const char* field, std::int64_t value) {
+    if (value != 0) add_diff(plan, field, limit_text(0), limit_text(value));
+  };
+  describe_limit("spec.limits.cpu_weight", limits.cpu_weight());
+  describe_limit("spec.limits.cpu_limit_percent", limits.cpu_limit_percent());
+  describe_limit("spec.limits.memory_limit_mib", limits.memory_limit_mib());
   for (const auto& disk : vm.spec().disks())
     add_diff(plan, "spec.disks." + disk.id(), "",
              std::to_string(disk.size_bytes()) + " bytes" +

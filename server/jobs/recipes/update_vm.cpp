@@ -35,6 +35,19 @@ Reach merge(const v1::UpdateVmRequest& request, v1::VirtualMachine& vm, Plan& pl
                std::to_string(wanted.spec().memory_mib()));
     vm.mutable_spec()->set_memory_mib(wanted.spec().memory_mib());
   }
+  const auto limit = [&](const char* path, auto before, auto after, const auto& set) {
+    if (!has_path(mask, path)) return;
+    definition(path, limit_text(before), limit_text(after));
+    set(*vm.mutable_spec()->mutable_limits(), after);
+  };
+  const auto& was = vm.spec().limits();
+  const auto& shall = wanted.spec().limits();
+  limit("spec.limits.cpu_weight", was.cpu_weight(), shall.cpu_weight(),
+        [](auto& limits, auto value) { limits.set_cpu_weight(value); });
+  limit("spec.limits.cpu_limit_percent", was.cpu_limit_percent(), shall.cpu_limit_percent(),
+        [](auto& limits, auto value) { limits.set_cpu_limit_percent(value); });
+  limit("spec.limits.memory_limit_mib", was.memory_limit_mib(), shall.memory_limit_mib(),
+        [](auto& limits, auto value) { limits.set_memory_limit_mib(value); });
   if (has_path(mask, "description") && vm.description() != wanted.description()) {
     add_diff(plan, "description", vm.description(), wanted.description());
     vm.set_description(wanted.description());
@@ -48,6 +61,15 @@ Reach merge(const v1::UpdateVmRequest& request, v1::VirtualMachine& vm, Plan& pl
     *vm.mutable_labels() = wanted.labels();
   }
   return reach;
+}
+
+/// The bounds that a change leaves fit the memory that it leaves, whichever of them it names.
+Status check_limits(const v1::VmSpec& before, const v1::VmSpec& after) {
+  const bool same = before.memory_mib() == after.memory_mib() &&
+                    before.limits().memory_limit_mib() == after.limits().memory_limit_mib();
+  FieldCheck check;
+  if (!same) check_memory_limit(check, after.limits().memory_limit_mib(), after.memory_mib());
+  return check.outcome();
 }
 
 Status require_free_name(Inventory& inventory, const std::string& name) {
@@ -74,7 +96,10 @@ Result<Plan> update_vm(Inventory& inventory, const FreshIds&, const v1::UpdateVm
     TRY(require_free_name(inventory, after.display_name()));
     plan.locks.push_back("vm-names/" + after.display_name());
   }
+  TRY(check_limits(target.vm.spec(), after.spec()));
   const auto host = TRY(inventory.host(target.row.host_uid));
+  if (has_limits(after.spec()))
+    TRY(require_limits(*host, host->hypervisor_by_uid(target.row.hypervisor_uid)));
   const bool grows = after.spec().cpus() > target.vm.spec().cpus() ||
                      after.spec().memory_mib() > target.vm.spec().memory_mib();
   if (grows) TRY(require_possible(*host, after.spec().cpus(), after.spec().memory_mib()));

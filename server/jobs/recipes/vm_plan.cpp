@@ -61,6 +61,16 @@ std::string uid_part(const std::string& name) {
 
 }  // namespace
 
+bool has_limits(const v1::VmSpec& spec) {
+  const auto& limits = spec.limits();
+  return limits.cpu_weight() != 0 || limits.cpu_limit_percent() != 0 ||
+         limits.memory_limit_mib() != 0;
+}
+
+std::string limit_text(std::int64_t value) {
+  return value == 0 ? "default" : std::to_string(value);
+}
+
 Result<agent::v1::GuestSpec> guest_spec(Inventory& inventory, const v1::VirtualMachine& vm) {
   const auto& spec = vm.spec();
   agent::v1::GuestSpec guest;
@@ -70,6 +80,7 @@ Result<agent::v1::GuestSpec> guest_spec(Inventory& inventory, const v1::VirtualM
   guest.set_cpus(spec.cpus());
   guest.set_memory_mib(spec.memory_mib());
   guest.set_guest_agent(spec.guest_agent());
+  if (has_limits(spec)) *guest.mutable_limits() = spec.limits();
   for (const auto& disk : spec.disks()) {
     auto& out = *guest.add_disks();
     out.set_id(disk.id());

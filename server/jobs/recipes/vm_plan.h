@@ -28,6 +28,11 @@ Plan plan_for(const char* kind, const Target& target);
 /// NotFound/IMAGE_NOT_FOUND.
 Result<agent::v1::GuestSpec> guest_spec(Inventory& inventory, const v1::VirtualMachine& vm);
 
+/// True when any of its limits is not the default.
+bool has_limits(const v1::VmSpec& spec);
+/// As a plan shows it: "default" for 0.
+std::string limit_text(std::int64_t value);
+
 /// Fills uid and hypervisor of any of the guest actions that have both.
 template <class Action>
 void set_guest(Action& action, const Target& target) {

@@ -1,11 +1,13 @@
 // tests/agent/driver/libvirt_system_test.cpp - the libvirt driver against a real libvirtd that
 // crashes, hangs and is used by others, with QEMU guests running through it all.
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <thread>
 
 #include <catch2/catch.hpp>
+#include <unistd.h>
 
 #include "agent/driver/libvirt/driver.h"
 #include "base/file.h"
@@ -34,8 +36,9 @@ bool eventually(const std::function<bool()>& holds) {
 
 /// A libvirtd, its driver and what the driver said.
 struct Bed {
-  explicit Bed(LibvirtOptions options = {}, test::Libvirtd::Kvm kvm = test::Libvirtd::Kvm::Hidden)
-      : daemon(test::Libvirtd::Network::Shared, kvm) {
+  explicit Bed(LibvirtOptions options = {}, test::Libvirtd::Kvm kvm = test::Libvirtd::Kvm::Hidden,
+               test::Libvirtd::Groups groups = test::Libvirtd::Groups::None)
+      : daemon(test::Libvirtd::Network::Shared, kvm, groups) {
     options.uri = daemon.uri();
     options.confine = false;
     options.first_attempt = 30s;
@@ -239,15 +242,88 @@ TEST_CASE("a guest agent tells addresses and is asked to shut down", "[libvirt][
   guest.command_line = "console=ttyS0 quiet panic=-1";
   bed.run(guest);
   const auto has_address = [&] {
+    if (!bed.driver->use().ok()) return false;  // the rhythm in which guests are asked
     const auto addresses = bed.driver->get(kWeb).value().addresses;
     return std::find(addresses.begin(), addresses.end(), "10.0.2.15") != addresses.end();
   };
   CHECK(eventually(has_address));
+  const auto told = bed.driver->get(kWeb).value().guest.value();
+  REQUIRE(told.nics.size() == 1);
+  CHECK(told.nics[0].mac == "52:54:00:00:00:01");
+  CHECK_FALSE(told.kernel_release.empty());
+  CHECK(bed.driver->use().value().at(0).guest_answer.has_value());
   const auto listed = bed.driver->list().value().at(0).addresses;
   CHECK(std::find(listed.begin(), listed.end(), "10.0.2.15") != listed.end());
   REQUIRE(bed.driver->request_shutdown(kWeb).ok());
   CHECK(eventually([&] { return bed.driver->get(kWeb).value().state == GuestState::Stopped; }));
   CHECK(bed.driver->get(kWeb).value().addresses.empty());
+  CHECK_FALSE(bed.driver->get(kWeb).value().guest.has_value());
+}
+
+TEST_CASE("limits hold in a running guest at once, and in its definition", "[libvirt][root]") {
+  if (!std::filesystem::exists("/sys/fs/cgroup/cpu/cpu.shares")) {
+    WARN("skipped: no control groups of version 1");
+    return;
+  }
+  Bed bed({}, test::Libvirtd::Kvm::Hidden, test::Libvirtd::Groups::Version1);
+  const std::string name = "limits-" + std::to_string(::getpid());
+  auto guest = bed.guest(kWeb, name);
+  bed.run(guest);
+  const auto shows = [&](const std::string& what, const std::string& text) {
+    const auto shown =
+        bed.virsh({what, name, "--live"}) + bed.virsh({"dumpxml", name, "--inactive"});
+    INFO(shown);
+    return shown.find(text) != std::string::npos;
+  };
+  const auto define = [&](const GuestLimits& limits) {
+    guest.limits = limits;
+    const auto defined = bed.driver->define(guest);
+    INFO((defined.ok() ? "" : defined.error().message()));
+    REQUIRE(defined.ok());
+    CHECK(defined.value().empty());
+  };
+  define({.cpu_weight = 300, .cpu_limit_percent = 50, .memory_limit_mib = 512});
+  CHECK(shows("schedinfo", "cpu_shares     : 3072"));
+  CHECK(shows("schedinfo", "global_quota   : 50000"));
+  CHECK(shows("memtune", "hard_limit     : 524288"));
+  CHECK(shows("schedinfo", "<shares>3072</shares>"));
+  CHECK(shows("memtune", "<hard_limit unit='KiB'>524288</hard_limit>"));
+  // What others set stays; what is the default again goes.
+  bed.virsh({"schedinfo", name, "--config", "--set", "vcpu_period=90000"});
+  define({.cpu_limit_percent = 50});
+  CHECK(shows("schedinfo", "cpu_shares     : 1024"));
+  CHECK(shows("schedinfo", "global_quota   : 50000"));
+  CHECK(shows("memtune", "hard_limit     : unlimited"));
+  CHECK_FALSE(shows("schedinfo", "<shares>"));
+  CHECK_FALSE(shows("memtune", "hard_limit unit"));
+  CHECK(shows("schedinfo", "<period>90000</period>"));
+  define({});
+  CHECK(shows("schedinfo", "global_quota   : -1"));
+  CHECK_FALSE(shows("schedinfo", "<global_quota>"));
+  REQUIRE(bed.driver->power_off(kWeb).ok());
+  define({.cpu_weight = 10});
+  REQUIRE(bed.driver->start(kWeb).ok());
+  CHECK(shows("schedinfo", "cpu_shares     : 102"));
+  CHECK(bed.driver->facts().warnings.size() == 1);  // software emulation
+}
+
+TEST_CASE("a libvirt that cannot limit guests refuses, or says so", "[libvirt][root]") {
+  Bed bed;
+  auto guest = bed.guest(kWeb, "web");
+  bed.run(guest);
+  guest.limits = {.cpu_weight = 300};
+  const auto refused = bed.driver->define(guest);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().reason() == "LIMITS_UNAVAILABLE");
+  CHECK(refused.error().message().find("cgroup") != std::string::npos);
+  CHECK(bed.virsh({"dumpxml", "web", "--inactive"}).find("<shares>") == std::string::npos);
+  REQUIRE(bed.driver->power_off(kWeb).ok());
+  REQUIRE(bed.driver->define(guest).ok());
+  REQUIRE(bed.driver->start(kWeb).ok());
+  const auto warnings = bed.driver->facts().warnings;
+  CHECK(std::any_of(warnings.begin(), warnings.end(), [](const std::string& warning) {
+    return warning.find("without the limits") != std::string::npos;
+  }));
 }
 
 TEST_CASE("a /dev/kvm that runs nothing is noticed by how libvirt suffers, and the remedy said",

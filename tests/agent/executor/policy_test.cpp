@@ -57,6 +57,9 @@ std::string reason_with(Change change) {
 TEST_CASE("an ordinary guest is allowed", "[agent]") {
   CHECK(reason_of(spec()).empty());
   CHECK(reason_with([](auto& g) { g.mutable_nics(0)->set_bridge("br0"); }).empty());
+  CHECK(reason_with([](auto& g) {
+          g.mutable_limits()->set_memory_limit_mib(g.memory_mib() + 128);
+        }).empty());
   CHECK(reason_with([](auto& g) { g.set_display_name("Büro <&\"'> 東京 \u202e"); }).empty());
 }
 
@@ -69,6 +72,12 @@ TEST_CASE("a guest with anything impossible is refused by the name of what is wr
   CHECK(reason_with([](auto& g) { g.set_cpus(0); }) == "BAD_GUEST");
   CHECK(reason_with([](auto& g) { g.set_cpus(-1); }) == "BAD_GUEST");
   CHECK(reason_with([](auto& g) { g.set_memory_mib(std::int64_t{1} << 60); }) == "BAD_GUEST");
+  CHECK(reason_with([](auto& g) { g.mutable_limits()->set_cpu_weight(-1); }) == "BAD_GUEST");
+  CHECK(reason_with([](auto& g) { g.mutable_limits()->set_cpu_weight(10'001); }) == "BAD_GUEST");
+  CHECK(reason_with([](auto& g) { g.mutable_limits()->set_cpu_limit_percent(-1); }) == "BAD_GUEST");
+  CHECK(reason_with([](auto& g) {
+          g.mutable_limits()->set_memory_limit_mib(g.memory_mib() + 127);
+        }) == "BAD_GUEST");
   CHECK(reason_with([](auto& g) { g.set_kernel_image("/boot/vmlinuz"); }) == "BAD_UID");
   CHECK(reason_with([](auto& g) { g.set_command_line("x"); }) == "BAD_GUEST");
   CHECK(reason_with([](auto& g) {

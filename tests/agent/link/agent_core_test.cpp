@@ -97,7 +97,9 @@ TEST_CASE("a reboot ends when the guest restarted, and with a reset when it will
   reboot.mutable_reboot_guest()->set_grace_ms(60'000);
   CHECK(s.do_step(reboot).facts().at("how") == "reboot");
   s.host.hypervisor.set_habits(spec.uid(), {.ignores_shutdown = true});
-  CHECK(s.do_step(reboot).facts().at("how") == "reset-after-grace");
+  const auto forced = s.do_step(reboot);
+  CHECK(forced.facts().at("how") == "reset-after-grace");
+  CHECK(forced.facts().at("outcome") == "reset: the guest did not restart within 60 s");
 }
 
 TEST_CASE("a result is repeated after a reconnect until it is acknowledged", "[agent]") {

@@ -62,6 +62,7 @@ void agent_driver() {
   check(driver->start(kUid), "it starts");
   bool has_address = false;
   for (int i = 0; i < 240 && !has_address; ++i, usleep(500'000)) {
+    require(driver->use().ok(), "its use");  // the rhythm in which guests are asked
     const auto seen = take(driver->get(kUid), "the guest");
     has_address = !seen.addresses.empty() && seen.addresses[0] == "10.9.2.2";
   }

@@ -78,6 +78,16 @@ const Row kRows[] = {
      kInvalid, "BAD_FIELD"},
     // Updates.
     {"VmService/UpdateVm", "{}", kInvalid, "BAD_MASK"},
+    {"VmService/UpdateVm", R"({"vm":{"name":"vms/)" SOME R"("},"update_mask":"spec.limits"})",
+     kInvalid, "BAD_MASK"},
+    {"VmService/UpdateVm",
+     R"({"vm":{"name":"vms/)" SOME
+     R"(","spec":{"limits":{"cpu_weight":-1}}},"update_mask":"spec.limits.cpuWeight"})",
+     kInvalid, "BAD_FIELD"},
+    {"VmService/UpdateVm",
+     R"({"vm":{"name":"vms/)" SOME
+     R"(","spec":{"limits":{"cpu_limit_percent":25701}}},"update_mask":"spec.limits.cpuLimitPercent"})",
+     kInvalid, "BAD_FIELD"},
     {"HostService/UpdateHost", "{}", kInvalid, "BAD_MASK"},
     {"ImageService/UpdateImage", "{}", kInvalid, "BAD_MASK"},
     // Streams, with one message and no more.
