@@ -84,6 +84,8 @@ Status shut_down_guest(virDomainPtr domain, Guests& guests, std::chrono::seconds
   if (agent_answers(domain, guests, agent_deadline) &&
       virDomainShutdownFlags(domain, VIR_DOMAIN_SHUTDOWN_GUEST_AGENT) == 0)
     return {};
+  // Without a choice libvirt would ask the agent again, and wait for it.
+  if (virDomainShutdownFlags(domain, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) == 0) return {};
   if (virDomainShutdown(domain) < 0) return failed("asking the guest to shut down", domain, false);
   return {};
 }
@@ -93,6 +95,7 @@ Status reboot_guest(virDomainPtr domain, Guests& guests, std::chrono::seconds ag
   if (agent_answers(domain, guests, agent_deadline) &&
       virDomainReboot(domain, VIR_DOMAIN_REBOOT_GUEST_AGENT) == 0)
     return {};
+  if (virDomainReboot(domain, VIR_DOMAIN_REBOOT_ACPI_POWER_BTN) == 0) return {};
   if (virDomainReboot(domain, 0) < 0) return last_error("asking the guest to reboot");
   return {};
 }
