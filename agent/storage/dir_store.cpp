@@ -440,7 +440,8 @@ Result<GuestDefinition> DirStore::definition_of(const v1::GuestSpec& spec) {
 
 Result<std::string> DirStore::new_saved_state(std::string_view uid) {
   const Folder folder = TRY(guest_folder(uid));
-  TRY(saved_files::clear(folder));
+  if (auto begun = saved_files::begin(folder); !begun.ok())
+    return with_space(std::move(begun).error(), 1 << 20);
   return path_of_guest(uid, saved_files::kPart);
 }
 

@@ -1,10 +1,13 @@
 #include "agent/storage/saved_files.h"
 
+#include <span>
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/storage/spec.h"
+#include "base/file.h"
 #include "reeve/agent/v1/store.pb.h"
 
 namespace reeve::agent::saved_files {
@@ -12,6 +15,7 @@ namespace {
 
 constexpr const char* kMarks = "state.marks";
 constexpr const char* kUsed = "state.used";
+constexpr std::size_t kMarksRoom = 8192;  ///< for the disks a machine can have
 
 Error stale(const std::string& why) {
   return Error(Code::FailedPrecondition, "SAVED_STATE_STALE",
@@ -45,6 +49,15 @@ Result<v1::FileMark> synced_mark_of(const Folder& folder, const std::string& nam
   return mark_of(file, name);
 }
 
+/// In place, where begin() made room. Nothing reads it before the state has its name.
+Status overwrite(const Folder& folder, const std::string& name, const std::string& content) {
+  const Fd file = TRY(folder.open_file(name, O_WRONLY | O_CREAT));
+  TRY(write_at(file.get(), 0, std::as_bytes(std::span(content))));
+  if (::ftruncate(file.get(), static_cast<off_t>(content.size())) != 0 || ::fsync(file.get()) != 0)
+    return errno_error("writing '" + name + "'");
+  return {};
+}
+
 Status compare(const Folder& folder, const v1::FileMark& kept, const std::string& name) {
   const auto now = mark_of(folder, name);
   if (!now.ok()) return stale("'" + name + "' cannot be read: " + now.error().message());
@@ -63,6 +76,11 @@ Status clear(const Folder& folder) {
   return folder.sync();
 }
 
+Status begin(const Folder& folder) {
+  TRY(clear(folder));
+  return folder.write_durably(kMarks, std::string(kMarksRoom, '\0'));
+}
+
 Status keep(const Folder& folder, const v1::GuestSpec& spec, const At& at) {
   if (!folder.has(kPart)) return none();
   v1::SavedStateMarks marks;
@@ -71,7 +89,7 @@ Status keep(const Folder& folder, const v1::GuestSpec& spec, const At& at) {
     if (!disk.read_only()) *marks.add_disks() = TRY(synced_mark_of(folder, disk_file_name(disk)));
   *marks.mutable_state() = TRY(synced_mark_of(folder, kPart));
   TRY(folder.remove_file(kUsed));
-  TRY(folder.write_durably(kMarks, marks.SerializeAsString()));
+  TRY(overwrite(folder, kMarks, marks.SerializeAsString()));
   at("keep_state.marked");
   TRY(folder.move_to(kPart, folder, kState));
   at("keep_state.visible");

@@ -24,8 +24,11 @@ inline constexpr const char* kState = "state";
 
 using At = std::function<void(std::string_view point)>;
 
-/// Room for a new one: everything of an older one goes.
+/// Everything of an older one goes.
 Status clear(const Folder& folder);
+/// The same, and sets aside what keep() needs: it runs when the guest is off already, and must not
+/// fail on a disk that its memory has filled.
+Status begin(const Folder& folder);
 /// Disks and state are on the storage when it returns. NotFound/NO_SAVED_STATE.
 Status keep(const Folder& folder, const v1::GuestSpec& spec, const At& at);
 /// FailedPrecondition/SAVED_STATE_STALE names what is not as it was.

@@ -1,6 +1,7 @@
 // A disk that is really full: the file size limit of a child process stands in for it where a small
 // file system cannot be mounted.
 #include <csignal>
+#include <fstream>
 
 #include <catch2/catch.hpp>
 #include <sys/mount.h>
@@ -51,6 +52,29 @@ TEST_CASE("an import that does not fit is refused with numbers and leaves nothin
   CHECK(image.error().metadata().at("needed_bytes") == std::to_string(8 << 20));
   CHECK(image.error().metadata().contains("free_bytes"));
   CHECK(scene.is_swept());
+}
+
+TEST_CASE("a guest whose memory filled the disk is saved all the same", "[agent][root]") {
+  StoreScene scene;
+  const SmallDisk small(scene.data());
+  if (!small.is_there()) {
+    WARN("skipped: this user may not mount");
+    return;
+  }
+  auto store = scene.open();
+  const auto spec = guest_on(nullptr);
+  REQUIRE(store->prepare_guest(spec).ok());
+  const auto path = store->new_saved_state(spec.uid()).value();
+  std::ofstream(path) << std::string(8 << 20, 'x');  // cut short where the disk ends
+  CHECK_FALSE(write_file_durably(scene.data() + "/other", std::string(1 << 16, 'y')).ok());
+  const auto kept = store->keep_saved_state(spec.uid());
+  INFO((kept.ok() ? "" : kept.error().message()));
+  CHECK(kept.ok());
+  CHECK(store->check_saved_state(spec.uid()).ok());
+  // Where not even that is left, the guest is not touched.
+  REQUIRE(store->remove_saved_state(spec.uid()).ok());
+  std::ofstream(scene.data() + "/other") << std::string(8 << 20, 'y');
+  CHECK(store->new_saved_state(spec.uid()).error().reason() == "DISK_FULL");
 }
 
 TEST_CASE("a disk that fills up while an upload runs ends it and leaves nothing", "[agent][root]") {
