@@ -24,7 +24,7 @@ constexpr auto kPatience = 20s;
 /// A hypervisor that knows nothing but consoles, and answers only while it is not held.
 class ConsoleDriver final : public Driver, public SerialConsole {
  public:
-  std::string log{};     ///< empty: no log
+  std::string log{};     ///< empty: no log. Like socket, not to be changed while Consoles may ask
   std::string socket{};  ///< empty: the guest is off
 
   void hold() {
@@ -138,8 +138,11 @@ struct Host {
   ConsoleDriver second{};
   std::string guest = make("first");
   std::string other = make("second");
-  Consoles consoles{dir.path().string(), store, {{"first", &first}, {"second", &second}}};
 
+  /// It asks at once: say first what the hypervisors answer.
+  Consoles serve() {
+    return Consoles(dir.path().string(), store, {{"first", &first}, {"second", &second}});
+  }
   std::string make(const std::string& hypervisor) {
     const std::string uid = new_uuid(SystemRandom::instance());
     REQUIRE(make_dirs(dir / uid).ok());
@@ -160,16 +163,17 @@ TEST_CASE("a hypervisor that hangs holds no console of another, and no caller", 
   append(host.first.log, "first up\n");
   append(host.second.log, "second up\n");
   host.first.hold();
-  Reader stuck(host.consoles, host.guest);
+  Consoles consoles = host.serve();
+  Reader stuck(consoles, host.guest);
   REQUIRE(host.first.wait_until_asked());
 
-  Reader reader(host.consoles, host.other);
+  Reader reader(consoles, host.other);
   CHECK(reader.wait_for("second up") == "second up\n");
   append(host.second.log, "and running\n");
   CHECK(reader.wait_for("running") == "second up\nand running\n");
-  host.consoles.write(host.guest, "typed meanwhile");
-  CHECK(host.consoles.read(host.guest, 0, 100).value().data.empty());
-  { const Reader passing(host.consoles, host.guest); }
+  consoles.write(host.guest, "typed meanwhile");
+  CHECK(consoles.read(host.guest, 0, 100).value().data.empty());
+  { const Reader passing(consoles, host.guest); }
   CHECK(host.first.asked() == 1);  // it is not asked again while it owes an answer
 
   host.first.let_go();
@@ -180,7 +184,8 @@ TEST_CASE("without a log, the socket carries both directions", "[console]") {
   Host host;
   host.first.socket = host.file("serial");
   const auto listener = listen_unix(host.first.socket, 4).value();
-  Reader reader(host.consoles, host.guest);
+  Consoles consoles = host.serve();
+  Reader reader(consoles, host.guest);
   REQUIRE(host.first.wait_until_asked());
   Fd guest_side{};
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
@@ -189,7 +194,7 @@ TEST_CASE("without a log, the socket carries both directions", "[console]") {
   REQUIRE(guest_side);
   REQUIRE(::write(guest_side.get(), "login: ", 7) == 7);
   CHECK(reader.wait_for("login: ") == "login: ");
-  host.consoles.write(host.guest, "root\n");
+  consoles.write(host.guest, "root\n");
   char typed[16];
   CHECK(::read(guest_side.get(), typed, sizeof typed) == 5);
 }
@@ -205,8 +210,9 @@ TEST_CASE("a console that is a device takes what is typed", "[console]") {
   const Fd guest_side(master);
   const Fd kept(slave);
   host.first.socket = name;
-  Reader reader(host.consoles, host.guest);
-  host.consoles.write(host.guest, "reboot\n");
+  Consoles consoles = host.serve();
+  Reader reader(consoles, host.guest);
+  consoles.write(host.guest, "reboot\n");
   char typed[16];
   CHECK(::read(guest_side.get(), typed, sizeof typed) == 7);
   REQUIRE(::write(guest_side.get(), "booting", 7) == 7);
@@ -215,9 +221,10 @@ TEST_CASE("a console that is a device takes what is typed", "[console]") {
 
 TEST_CASE("who attaches to a machine that is not here is woken and told", "[console]") {
   Host host;
-  Reader reader(host.consoles, new_uuid(SystemRandom::instance()));
+  Consoles consoles = host.serve();
+  Reader reader(consoles, new_uuid(SystemRandom::instance()));
   CHECK(reader.wait_for("GUEST") == "GUEST_FILES_NOT_FOUND");
-  CHECK(host.consoles.attach("../../etc", [] {}).error().reason() == "BAD_UID");
+  CHECK(consoles.attach("../../etc", [] {}).error().reason() == "BAD_UID");
 }
 
 }  // namespace
