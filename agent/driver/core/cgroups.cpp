@@ -1,7 +1,10 @@
 #include "agent/driver/core/cgroups.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -114,7 +117,11 @@ Status Cgroups::join(const std::vector<std::string>& folders, int pid) {
 }
 
 void Cgroups::remove(const std::string& uid) const {
-  for (const auto& folder : folders_of(uid)) (void)::rmdir(folder.c_str());
+  // The last of its processes, the warden, may still be on its way out.
+  constexpr int kTries = 200;
+  for (const auto& folder : folders_of(uid))
+    for (int i = 0; i < kTries && ::rmdir(folder.c_str()) != 0 && errno == EBUSY; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
 }
 
 }  // namespace reeve::agent::core_driver

@@ -41,7 +41,8 @@ class Cgroups {
   Result<std::vector<std::string>> make(const std::string& uid, const Limits& limits) const;
   /// Puts a process that runs already into `folders`.
   static Status join(const std::vector<std::string>& folders, int pid);
-  /// Removes them; fine when absent. A group with a process in it stays.
+  /// Removes them; fine when absent. Waits up to a second for processes that are about to end; a
+  /// group with another one in it stays.
   void remove(const std::string& uid) const;
 
  private:
