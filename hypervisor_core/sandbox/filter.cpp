@@ -30,6 +30,13 @@ constexpr int kEveryThread[] = {
     SCMP_SYS(getcpu),       SCMP_SYS(set_robust_list), SCMP_SYS(getrandom),
     SCMP_SYS(membarrier),   SCMP_SYS(close),           SCMP_SYS(poll),
     SCMP_SYS(ppoll)};
+#ifdef __SANITIZE_ADDRESS__
+/// Only in builds for tests: the sanitizers' runtime writes memory to a pipe to learn whether it is
+/// there, and takes a refusal for a bad object.
+constexpr int kSanitizer[] = {SCMP_SYS(pipe), SCMP_SYS(pipe2)};
+#else
+constexpr std::span<const int> kSanitizer;
+#endif
 /// Waiting for queues and timers.
 constexpr int kWorker[] = {SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl),
                            SCMP_SYS(timerfd_settime), SCMP_SYS(timerfd_gettime)};
@@ -121,6 +128,7 @@ class Filter {
 
 void allow_every_thread(Filter& filter) {
   filter.allow(kEveryThread)
+      .allow(kSanitizer)
       .allow_if(SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0))
       .allow_if(SCMP_SYS(mprotect), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0))
       .allow_if(SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(getpid())))
