@@ -78,8 +78,12 @@ TEST_CASE("a full host disk pauses Linux, which goes on in another process witho
   hold_in_lab({"full_host_disk"});
 }
 
-TEST_CASE("Linux gives memory back unasked and when it must, and keeps to its disks' limits") {
-  hold_in_lab({"memory_pressure", "disk_limits"});
+TEST_CASE("Linux gives memory back to the host unasked, and takes it back when it must") {
+  hold_in_lab({"memory_pressure"});
+}
+
+TEST_CASE("Linux keeps to its disks' limits and leaves cutting frames to its card") {
+  hold_in_lab({"disk_limits", "large_frames"});
 }
 
 TEST_CASE("Linux has user networking through passt and a linked clone that qemu-img reads") {

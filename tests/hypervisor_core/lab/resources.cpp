@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include "tests/hypervisor_core/lab/host_side.h"
 #include "tests/hypervisor_core/lab/machine.h"
 #include "tests/hypervisor_core/lab/scenarios.h"
 
@@ -34,6 +35,31 @@ void memory_pressure() {
   const auto now = machine.status().balloon_mib();
   std::printf("the balloon holds %u MiB\n", static_cast<unsigned>(now));
   require(now < kInflated, "it gives way before the guest runs out of memory");
+  machine.power_off();
+}
+
+void large_frames() {
+  make_tap("tap5", "10.9.5.1/24");
+  const Peer peer = Peer::at_port(7005);
+  auto config = quick_guest(1);
+  config.set_command_line("console=ttyS0 quiet panic=-1 reeve.heartbeat=0 reeve.net=10.9.5.2/24");
+  auto& nic = *config.add_nics();
+  nic.set_id("net");
+  nic.set_mac("52:54:00:0a:09:08");
+  nic.set_tap_name("tap5");
+  Machine machine("frames", config);
+  machine.wait_until_up();
+  machine.run("probe send 10.9.5.1 7005 4");
+  const auto sent = machine.status().nics(0);
+  machine.run("probe receive 10.9.5.1 7005 4");
+  const auto received = machine.status().nics(0);
+  // Frames on a wire have 1514 bytes at most.
+  const auto out = sent.sent_bytes() / sent.sent_frames();
+  const auto in = (received.received_bytes() - sent.received_bytes()) /
+                  (received.received_frames() - sent.received_frames());
+  std::printf("bytes in a frame: %ju from the guest, %ju to it\n", out, in);
+  require(out > 1514, "the guest leaves cutting to the host");
+  require(in > 1514, "the host does not cut for the guest");
   machine.power_off();
 }
 

@@ -19,6 +19,7 @@ void agent_driver();
 void full_host_disk();
 void memory_pressure();
 void disk_limits();
+void large_frames();  ///< checksums and segments are left to the other side
 void linux_32_bit();
 void memory_test();
 void whole_debian();
