@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/file.h"
+#include "hypervisor_core/fuzz/input.h"
 #include "hypervisor_core/memory/layout.h"
 #include "hypervisor_core/vm/config.h"
 #include "hypervisor_core/vm/save_convert.h"
@@ -35,10 +37,17 @@ class Bytes final : public StateSource {
   std::span<const std::byte> bytes_;
 };
 
-}  // namespace
+class Text final : public StateSink {
+ public:
+  Status write(std::span<const std::byte> bytes) override {
+    text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return {};
+  }
+  std::string text{};
+};
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const auto bytes = std::as_bytes(std::span(data, size));
+/// In sequence, as it comes over a wire, and as a file that is read out of order.
+void look_at(std::span<const std::byte> bytes) {
   Bytes source(bytes);
   RecordReader reader(source);
   const auto header = read_saved_header(reader);
@@ -47,9 +56,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   while (reader.next(record).ok()) {
   }
 
-  // The same bytes as a file that is read out of order.
   static const int file = memfd_create("saved", 0);
-  REEVE_CHECK(ftruncate(file, 0) == 0 && pwrite(file, data, size, 0) == static_cast<ssize_t>(size));
+  REEVE_CHECK(ftruncate(file, 0) == 0 && write_at(file, 0, bytes).ok());
   if (const auto index = read_index(file); index.ok()) {
     static const auto memory = GuestMemory::create(ram_layout(24 * kMiB)).value().release();
     (void)check_index(index.value(), *memory);
@@ -57,6 +65,37 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const auto& entry : index.value().chunks) (void)read_chunk(file, entry, chunk);
     (void)read_record_at(file, index.value().machine_offset, RecordType::Machine);
   }
+}
+
+/// The input inside records, an index and a trailer whose checksums hold.
+std::string sealed(fuzz::Input input) {
+  Text file;
+  RecordWriter writer(file);
+  REEVE_CHECK(writer.begin().ok());
+  for (auto records = input.number<std::uint8_t>() % 5; records > 0; --records) {
+    const auto type = static_cast<RecordType>(input.number<std::uint8_t>() % 6);
+    const auto content = input.take(input.number<std::uint8_t>());
+    const auto page = input.number<std::uint8_t>();
+    const std::string filler(page % 4 * kPageSize, static_cast<char>(page));
+    REEVE_CHECK(writer.write(type, content, std::as_bytes(std::span(filler))).ok());
+  }
+  SavedIndex index{.machine_offset = input.number<std::uint16_t>()};
+  for (auto chunks = input.number<std::uint8_t>() % 5; chunks > 0; --chunks) {
+    const std::uint64_t page = input.number<std::uint16_t>(), odd = input.number<std::uint8_t>();
+    index.chunks.push_back({.address = odd % 16 == 0 ? ~(page << 8) : page * kPageSize,
+                            .offset = input.number<std::uint16_t>(),
+                            .pages = input.number<std::uint8_t>()});
+  }
+  REEVE_CHECK(write_index(writer, index).ok());
+  return std::move(file.text);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  look_at(std::as_bytes(std::span(data, size)));
+  const auto file = sealed(fuzz::Input(data, size));
+  look_at(std::as_bytes(std::span(file)));
 
   v1::SavedVcpu vcpu;
   if (vcpu.ParseFromArray(data, static_cast<int>(size))) (void)from_saved(vcpu);
