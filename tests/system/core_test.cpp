@@ -102,6 +102,13 @@ TEST_CASE("limits of a running machine are changed from the command line",
         std::string::npos);
   estate.reeve_json({"vm", "update", "web", "--cpu-weight", "default"});
   CHECK(shares() == 1024);
+  // A hundredth of a processor is little, and the machine still does what it is told.
+  estate.reeve_json({"vm", "update", "web", "--cpu-limit", "1"});
+  estate.reeve_json({"vm", "pause", "web"});
+  estate.reeve_json({"vm", "resume", "web"});
+  estate.reeve_json({"vm", "save", "web"});
+  estate.reeve_json({"vm", "restore", "web"});
+  CHECK(std::stoi(read_file(group + "/cpu.cfs_quota_us").value()) == 1'000);
   for (const std::vector<std::string> wrong :
        {std::vector<std::string>{"--cpu-weight", "10001"}, {"--memory-limit", "33M"}}) {
     auto arguments = std::vector<std::string>{"-o", "json", "vm", "update", "web"};

@@ -10,7 +10,8 @@ using namespace std::chrono_literals;
 constexpr auto kAnswer = 2s;
 constexpr auto kAwake =
     10s;  ///< for a guest that has just come back, its memory perhaps still unread
-constexpr int kAtOnce = 8;  ///< guests asked in one go
+constexpr int kAtOnce = 8;     ///< guests asked in one go
+constexpr auto kInOneGo = 2s;  ///< no other is asked after that: some answer slowly on purpose
 
 class Wire final : public GuestAgentWire {
  public:
@@ -51,7 +52,8 @@ std::vector<std::string> GuestServices::ask(
     const std::map<std::string, const VmmProcess*>& running) {
   std::vector<std::string> uids, changed;
   for (const auto& [uid, process] : running) uids.push_back(uid);
-  for (int i = 0; i < kAtOnce; ++i) {
+  const auto begin = clock_.monotonic();
+  for (int i = 0; i < kAtOnce && clock_.monotonic() - begin < kInOneGo; ++i) {
     const auto uid = rota_.next(uids);
     if (!uid) break;
     Wire wire(*running.at(*uid));

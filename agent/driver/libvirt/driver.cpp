@@ -196,16 +196,19 @@ GuestSeen LibvirtDriver::with_facts(GuestSeen seen) const {
 /// A few at most, and not on after a silence.
 void LibvirtDriver::ask_guests() {
   constexpr int kAtOnce = 8;
+  constexpr std::chrono::seconds kInOneGo{2};  // some answer slowly on purpose
+  const auto begin = clock_.monotonic();
   const auto running = shared_->guests.that_answer();
-  for (int i = 0; i < kAtOnce; ++i) {
+  for (int i = 0; i < kAtOnce && clock_.monotonic() - begin < kInOneGo; ++i) {
     const auto uid = rota_.next(running);
     if (!uid) return;
-    auto facts = call<GuestFacts>("asking the guest", options_.read_deadline,
-                                  [id = *uid, deadline = options_.agent_deadline](
-                                      const Connect& connect) -> Result<GuestFacts> {
-                                    const auto domain = TRY(find_domain(connect.get(), id));
-                                    return ask_guest(domain.get(), deadline);
-                                  });
+    auto facts =
+        call<GuestFacts>("asking the guest", options_.read_deadline,
+                         [id = *uid, deadline = std::min(options_.agent_deadline, kInOneGo)](
+                             const Connect& connect) -> Result<GuestFacts> {
+                           const auto domain = TRY(find_domain(connect.get(), id));
+                           return ask_guest(domain.get(), deadline);
+                         });
     if (!facts.ok()) return;
     if (rota_.answered(*uid, std::move(facts).value())) shared_->sink->tell(*uid, Event::Change);
   }
