@@ -109,8 +109,9 @@ TEST_CASE("limits of a running machine are changed from the command line",
   estate.reeve_json({"vm", "save", "web"});
   estate.reeve_json({"vm", "restore", "web"});
   CHECK(std::stoi(read_file(group + "/cpu.cfs_quota_us").value()) == 1'000);
-  for (const std::vector<std::string> wrong :
-       {std::vector<std::string>{"--cpu-weight", "10001"}, {"--memory-limit", "33M"}}) {
+  const std::vector<std::vector<std::string>> table{{"--cpu-weight", "10001"},
+                                                    {"--memory-limit", "33M"}};
+  for (const auto& wrong : table) {
     auto arguments = std::vector<std::string>{"-o", "json", "vm", "update", "web"};
     arguments.insert(arguments.end(), wrong.begin(), wrong.end());
     const auto refused = estate.reeve(arguments);
