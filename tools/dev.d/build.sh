@@ -33,9 +33,6 @@ cmd_test() {
   prepare_guests
   if [ $# -gt 0 ]; then
     run_tests dev -R "$1"
-  elif [ -n "${CI:-}" ]; then
-    prepare_more_guests
-    run_tests dev
   else
     run_tests dev -LE lab-long # ./dev lab has them
   fi
