@@ -9,7 +9,7 @@ set(REEVE_PCH_MESSAGES
   ${REEVE_PCH_STD} <google/protobuf/descriptor.h> <google/protobuf/message.h> <reeve/v1/host.pb.h>
   <reeve/v1/image.pb.h> <reeve/v1/job.pb.h> <reeve/v1/vm.pb.h> <reeve/agent/v1/observation.pb.h>
   <reeve/agent/v1/step.pb.h>)
-set(REEVE_PCH_GRPC ${REEVE_PCH_MESSAGES} <CLI/CLI.hpp> <grpcpp/grpcpp.h> <grpcpp/support/server_callback.h>
+set(REEVE_PCH_GRPC ${REEVE_PCH_MESSAGES} <grpcpp/grpcpp.h> <grpcpp/support/server_callback.h>
   <reeve/v1/event_service.grpc.pb.h> <reeve/v1/host_service.grpc.pb.h> <reeve/v1/image_service.grpc.pb.h>
   <reeve/v1/job_service.grpc.pb.h> <reeve/v1/server_service.grpc.pb.h> <reeve/v1/vm_service.grpc.pb.h>)
 set(REEVE_PCH_CORE_MESSAGES
