@@ -1,6 +1,8 @@
 // Machines on the own core, from the command line to the process: they outlive the agent, are saved
 // and restored. The guests are payloads, which run on any KVM; Linux on the core is in the KVM lab.
+#include <cstdlib>
 #include <filesystem>
+#include <system_error>
 
 #include <catch2/catch.hpp>
 #include <signal.h>
@@ -27,6 +29,17 @@ struct CoreEstate {
     const auto job = estate.reeve_json({"vm", "create", "web", "--kernel", "payload", "--memory",
                                         "32M", "--nic", "none", "--disk", "1M", "--start"});
     REQUIRE(job.at("state") == "STATE_SUCCEEDED");
+  }
+  /// Machines outlive their agent: what a test leaves is deleted here, and killed if that fails.
+  ~CoreEstate() {
+    (void)estate.reeve({"vm", "delete", "web", "--force", "--yes"});
+    std::error_code none_left;
+    for (const auto& guest :
+         std::filesystem::directory_iterator(estate.dir() / "agent/guests", none_left)) {
+      const auto pid = read_file((guest.path() / "run/vmm/vmm.pid").string());
+      if (const int number = pid.ok() ? std::atoi(pid.value().c_str()) : 0; number > 1)
+        ::kill(number, SIGKILL);
+    }
   }
   std::string state() const { return estate.vm("web").value("state", ""); }
   std::string pid() const {
