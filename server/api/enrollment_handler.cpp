@@ -2,6 +2,12 @@
 
 namespace reeve::server {
 
+// Here, so that no other file instantiates the service's methods.
+EnrollmentHandler::EnrollmentHandler(FrontDoor& door, Enrollment& enrollment)
+    : door_(door), enrollment_(enrollment) {}
+
+EnrollmentHandler::~EnrollmentHandler() = default;
+
 grpc::ServerUnaryReactor* EnrollmentHandler::Enroll(grpc::CallbackServerContext* context,
                                                     const agent::v1::EnrollRequest* request,
                                                     agent::v1::EnrollResponse* response) {

@@ -10,8 +10,8 @@ namespace reeve::server {
 
 class EnrollmentHandler final : public agent::v1::EnrollmentService::CallbackService {
  public:
-  EnrollmentHandler(FrontDoor& door, Enrollment& enrollment)
-      : door_(door), enrollment_(enrollment) {}
+  EnrollmentHandler(FrontDoor& door, Enrollment& enrollment);
+  ~EnrollmentHandler() override;
 
   grpc::ServerUnaryReactor* Enroll(grpc::CallbackServerContext* context,
                                    const agent::v1::EnrollRequest* request,

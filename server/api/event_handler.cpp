@@ -4,6 +4,12 @@
 
 namespace reeve::server {
 
+// Here, so that no other file instantiates the service's methods.
+EventHandler::EventHandler(FrontDoor& door, EventFeed& feed, AuditLog& audit)
+    : door_(door), feed_(feed), audit_(audit) {}
+
+EventHandler::~EventHandler() = default;
+
 grpc::ServerWriteReactor<v1::WatchResponse>* EventHandler::Watch(
     grpc::CallbackServerContext* context, const v1::WatchRequest* request) {
   return door_.enter_stream<grpc::ServerWriteReactor<v1::WatchResponse>, v1::WatchRequest>(

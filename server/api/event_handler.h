@@ -9,8 +9,8 @@ namespace reeve::server {
 
 class EventHandler final : public v1::EventService::CallbackService {
  public:
-  EventHandler(FrontDoor& door, EventFeed& feed, AuditLog& audit)
-      : door_(door), feed_(feed), audit_(audit) {}
+  EventHandler(FrontDoor& door, EventFeed& feed, AuditLog& audit);
+  ~EventHandler() override;
 
   grpc::ServerWriteReactor<v1::WatchResponse>* Watch(grpc::CallbackServerContext* context,
                                                      const v1::WatchRequest* request) override;

@@ -2,6 +2,12 @@
 
 namespace reeve::server {
 
+// Here, so that no other file instantiates the service's methods.
+HostHandler::HostHandler(FrontDoor& door, HostService& hosts, Enrollment& enrollment)
+    : door_(door), hosts_(hosts), enrollment_(enrollment) {}
+
+HostHandler::~HostHandler() = default;
+
 grpc::ServerUnaryReactor* HostHandler::GetHost(grpc::CallbackServerContext* context,
                                                const v1::GetHostRequest* request,
                                                v1::Host* response) {

@@ -10,8 +10,8 @@ namespace reeve::server {
 
 class HostHandler final : public v1::HostService::CallbackService {
  public:
-  HostHandler(FrontDoor& door, HostService& hosts, Enrollment& enrollment)
-      : door_(door), hosts_(hosts), enrollment_(enrollment) {}
+  HostHandler(FrontDoor& door, HostService& hosts, Enrollment& enrollment);
+  ~HostHandler() override;
 
   grpc::ServerUnaryReactor* GetHost(grpc::CallbackServerContext* context,
                                     const v1::GetHostRequest* request, v1::Host* response) override;

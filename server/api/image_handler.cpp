@@ -2,6 +2,12 @@
 
 namespace reeve::server {
 
+// Here, so that no other file instantiates the service's methods.
+ImageHandler::ImageHandler(FrontDoor& door, const UploadStream::Parts& uploads)
+    : door_(door), images_(*uploads.images), uploads_(uploads) {}
+
+ImageHandler::~ImageHandler() = default;
+
 grpc::ServerUnaryReactor* ImageHandler::GetImage(grpc::CallbackServerContext* context,
                                                  const v1::GetImageRequest* request,
                                                  v1::Image* response) {

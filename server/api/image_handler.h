@@ -10,8 +10,8 @@ namespace reeve::server {
 
 class ImageHandler final : public v1::ImageService::CallbackService {
  public:
-  ImageHandler(FrontDoor& door, const UploadStream::Parts& uploads)
-      : door_(door), images_(*uploads.images), uploads_(uploads) {}
+  ImageHandler(FrontDoor& door, const UploadStream::Parts& uploads);
+  ~ImageHandler() override;
 
   grpc::ServerUnaryReactor* GetImage(grpc::CallbackServerContext* context,
                                      const v1::GetImageRequest* request,

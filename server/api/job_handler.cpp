@@ -2,6 +2,11 @@
 
 namespace reeve::server {
 
+// Here, so that no other file instantiates the service's methods.
+JobHandler::JobHandler(FrontDoor& door, JobService& jobs) : door_(door), jobs_(jobs) {}
+
+JobHandler::~JobHandler() = default;
+
 grpc::ServerUnaryReactor* JobHandler::GetJob(grpc::CallbackServerContext* context,
                                              const v1::GetJobRequest* request, v1::Job* response) {
   return door_.enter(context, request, response,

@@ -9,7 +9,8 @@ namespace reeve::server {
 
 class JobHandler final : public v1::JobService::CallbackService {
  public:
-  JobHandler(FrontDoor& door, JobService& jobs) : door_(door), jobs_(jobs) {}
+  JobHandler(FrontDoor& door, JobService& jobs);
+  ~JobHandler() override;
 
   grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
                                    const v1::GetJobRequest* request, v1::Job* response) override;

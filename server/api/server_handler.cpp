@@ -21,6 +21,16 @@ v1::Self self_of(const Caller& caller) {
 
 }  // namespace
 
+// Here, so that no other file instantiates the service's methods.
+ServerHandler::ServerHandler(FrontDoor& door, ApiTokens& tokens, v1::ServerInfo info,
+                             std::function<std::string()> read_only_reason)
+    : door_(door),
+      tokens_(tokens),
+      info_(std::move(info)),
+      read_only_reason_(std::move(read_only_reason)) {}
+
+ServerHandler::~ServerHandler() = default;
+
 grpc::ServerUnaryReactor* ServerHandler::GetServerInfo(grpc::CallbackServerContext* context,
                                                        const v1::GetServerInfoRequest* request,
                                                        v1::ServerInfo* response) {

@@ -11,11 +11,8 @@ class ServerHandler final : public v1::ServerService::CallbackService {
   /// `info` is answered as it is, with read_only_reason from `read_only_reason()`. All outlive the
   /// handler.
   ServerHandler(FrontDoor& door, ApiTokens& tokens, v1::ServerInfo info,
-                std::function<std::string()> read_only_reason)
-      : door_(door),
-        tokens_(tokens),
-        info_(std::move(info)),
-        read_only_reason_(std::move(read_only_reason)) {}
+                std::function<std::string()> read_only_reason);
+  ~ServerHandler() override;
 
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
                                           const v1::GetServerInfoRequest* request,

@@ -2,6 +2,14 @@
 
 namespace reeve::server {
 
+// Here, so that no other file instantiates the service's methods.
+VmHandler::VmHandler(FrontDoor& door, VmService& vms, ConsoleHub& consoles)
+    : door_(door), vms_(vms), consoles_(consoles) {
+  SetMessageAllocatorFor_ListVms(&list_messages_);
+}
+
+VmHandler::~VmHandler() = default;
+
 grpc::ServerUnaryReactor* VmHandler::GetVm(grpc::CallbackServerContext* context,
                                            const v1::GetVmRequest* request,
                                            v1::VirtualMachine* response) {

@@ -11,10 +11,8 @@ namespace reeve::server {
 
 class VmHandler final : public v1::VmService::CallbackService {
  public:
-  VmHandler(FrontDoor& door, VmService& vms, ConsoleHub& consoles)
-      : door_(door), vms_(vms), consoles_(consoles) {
-    SetMessageAllocatorFor_ListVms(&list_messages_);
-  }
+  VmHandler(FrontDoor& door, VmService& vms, ConsoleHub& consoles);
+  ~VmHandler() override;
 
   grpc::ServerUnaryReactor* GetVm(grpc::CallbackServerContext* context,
                                   const v1::GetVmRequest* request,

@@ -26,6 +26,11 @@ Error stopping() {
 
 }  // namespace
 
+// Here, so that no other file instantiates the service's methods.
+LinkHandler::LinkHandler(const Parts& parts) : parts_(parts) {}
+
+LinkHandler::~LinkHandler() = default;
+
 Result<std::string> LinkHandler::host_of(const grpc::CallbackServerContext& context) const {
   const Error unknown = Error{Code::PermissionDenied, "HOST_KEY_UNKNOWN",
                               "no enrolled host has this certificate's key"}

@@ -30,7 +30,8 @@ class LinkHandler final : public agent::v1::LinkService::CallbackService {
     db::Readers* readers = nullptr;
     Loop* core_loop = nullptr;
   };
-  explicit LinkHandler(const Parts& parts) : parts_(parts) {}
+  explicit LinkHandler(const Parts& parts);
+  ~LinkHandler() override;
 
   ConnectReactor* Connect(grpc::CallbackServerContext* context) override;
   RelayReactor* RelayConsole(grpc::CallbackServerContext* context) override;
