@@ -2,8 +2,6 @@
 
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
-
 #include "base/random.h"
 #include "base/uuid.h"
 
@@ -20,15 +18,6 @@ Result<Client*> Session::client() {
 std::string Session::request_id() {
   if (change.request_id.empty()) change.request_id = new_uuid(SystemRandom::instance());
   return change.request_id;
-}
-
-void Session::add_change_options(CLI::App& verb) {
-  verb.add_flag("--async", change.async, "Print the job's name and leave; do not wait");
-  verb.add_flag("--dry-run", change.dry_run, "Show the plan and change nothing");
-  verb.add_option("--wait", change.wait_seconds,
-                  "Seconds to wait for the job; it goes on afterwards (default: until it ends)");
-  verb.add_option("--request-id", change.request_id,
-                  "UUID that makes a retry safe: the same id gives the same job");
 }
 
 void print(std::string_view text) {

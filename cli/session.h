@@ -8,10 +8,6 @@
 #include "cli/client.h"
 #include "cli/output/format.h"
 
-namespace CLI {
-class App;
-}
-
 namespace reeve::cli {
 
 /// How a command that changes something behaves.
@@ -37,9 +33,6 @@ class Session {
 
   /// What the parsed command line asks for; run once parsing has succeeded.
   std::function<Status()> action{};
-
-  /// Adds --async, --wait, --dry-run and --request-id to a verb that makes a job.
-  void add_change_options(CLI::App& verb);
 
  private:
   std::unique_ptr<Client> client_;

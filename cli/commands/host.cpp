@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands/commands.h"
+#include "cli/commands/parse.h"
 #include "cli/output/resources.h"
 #include "cli/select.h"
 #include "cli/watch.h"

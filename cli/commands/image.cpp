@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/parse.h"
 #include "cli/follow.h"
 #include "cli/output/resources.h"
 #include "cli/select.h"
@@ -204,7 +205,7 @@ void add_image(CLI::App& app, Session& session) {
   import_verb->add_option("--description", arguments->description, "Free text");
   import_verb->add_option("--label", arguments->labels, "KEY=VALUE; may be repeated")
       ->allow_extra_args(false);
-  session.add_change_options(*import_verb);
+  add_change_options(*import_verb, session.change);
   run(import_verb, import);
   auto* update_verb = image.add_subcommand("update", "Change name, description or labels");
   update_verb->add_option("image", arguments->name, "Name, uid or uid prefix")->required();
@@ -217,7 +218,7 @@ void add_image(CLI::App& app, Session& session) {
       image.add_subcommand("delete", "Remove an image no machine uses")->alias("rm");
   delete_verb->add_option("image", arguments->name, "Name, uid or uid prefix")->required();
   delete_verb->add_flag("-y,--yes", arguments->yes, "Do not ask");
-  session.add_change_options(*delete_verb);
+  add_change_options(*delete_verb, session.change);
   run(delete_verb, remove);
 }
 

@@ -89,6 +89,15 @@ Status resolve(Session& session, const JobArguments& arguments) {
 
 }  // namespace
 
+void add_change_options(CLI::App& verb, ChangeOptions& change) {
+  verb.add_flag("--async", change.async, "Print the job's name and leave; do not wait");
+  verb.add_flag("--dry-run", change.dry_run, "Show the plan and change nothing");
+  verb.add_option("--wait", change.wait_seconds,
+                  "Seconds to wait for the job; it goes on afterwards (default: until it ends)");
+  verb.add_option("--request-id", change.request_id,
+                  "UUID that makes a retry safe: the same id gives the same job");
+}
+
 void add_job(CLI::App& app, Session& session) {
   auto& job = *app.add_subcommand("job", "Changes under way and done")->require_subcommand(1);
   auto arguments = std::make_shared<JobArguments>();
@@ -117,7 +126,7 @@ void add_job(CLI::App& app, Session& session) {
   run(named("cancel", "Stop a job; `job show` says what that does"), cancel);
   auto* resolve_verb = named("resolve", "Choose for a parked job");
   resolve_verb->add_option("choice", arguments->choice, "One of the job's choices")->required();
-  session.add_change_options(*resolve_verb);
+  add_change_options(*resolve_verb, session.change);
   run(resolve_verb, resolve);
 }
 

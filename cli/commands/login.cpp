@@ -4,6 +4,7 @@
 #include "base/crypto/peer_chain.h"
 #include "base/text.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/parse.h"
 
 namespace reeve::cli {
 namespace {

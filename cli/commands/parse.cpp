@@ -1,4 +1,5 @@
-// cli/commands/parse.cpp - what several commands read from their arguments.
+#include "cli/commands/parse.h"
+
 #include <cstdio>
 #include <iostream>
 #include <limits>
@@ -6,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "cli/commands/commands.h"
 
 namespace reeve::cli {
 namespace {

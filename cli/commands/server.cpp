@@ -2,6 +2,7 @@
 #include <ctime>
 
 #include "cli/commands/commands.h"
+#include "cli/commands/parse.h"
 #include "cli/output/resources.h"
 
 namespace reeve::cli {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands/commands.h"
+#include "cli/commands/parse.h"
 #include "cli/commands/vm_create.h"
 #include "cli/commands/vm_limits.h"
 #include "cli/console.h"
@@ -106,7 +107,7 @@ CLI::App* add_verb(CLI::App& vm, const std::string& name, const std::string& hel
                    const std::shared_ptr<VerbArguments>& arguments) {
   auto* verb = vm.add_subcommand(name, help);
   verb->add_option("vm", arguments->names, "Names, uids, uid prefixes or globs")->required();
-  session.add_change_options(*verb);
+  add_change_options(*verb, session.change);
   return verb;
 }
 
@@ -217,7 +218,7 @@ void add_update(CLI::App& vm, Session& session) {
   verb->add_option("--description", arguments->description, "New description");
   verb->add_option("--label", arguments->labels, "KEY=VALUE, added to the labels; may be repeated")
       ->allow_extra_args(false);
-  session.add_change_options(*verb);
+  add_change_options(*verb, session.change);
   verb->callback([&session, arguments] {
     session.action = [&session, arguments] { return update(session, *arguments); };
   });

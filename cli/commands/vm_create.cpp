@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/parse.h"
 #include "cli/commands/vm_limits.h"
 #include "cli/follow.h"
 #include "cli/select.h"
@@ -111,6 +112,15 @@ Status create(Session& session, const CreateArguments& arguments) {
 
 }  // namespace
 
+void add_limit_options(CLI::App& verb, LimitArguments& arguments) {
+  verb.add_option("--cpu-weight", arguments.cpu_weight,
+                  "Share of the processors against other machines, 1 to 10000, or default");
+  verb.add_option("--cpu-limit", arguments.cpu_limit,
+                  "Processor time at most, in percent of one processor, e.g. 250, or default");
+  verb.add_option("--memory-limit", arguments.memory_limit,
+                  "Memory of the host at most, e.g. 3G: its memory and 128M at least; or default");
+}
+
 void add_vm_create(CLI::App& vm, Session& session) {
   auto arguments = std::make_shared<CreateArguments>();
   auto* verb = vm.add_subcommand("create", "Create a machine");
@@ -142,7 +152,7 @@ void add_vm_create(CLI::App& vm, Session& session) {
       ->allow_extra_args(false);
   verb->add_flag("--guest-agent", arguments->guest_agent, "Give it a qemu-guest-agent channel");
   verb->add_flag("--start", arguments->start, "Start it once it is made");
-  session.add_change_options(*verb);
+  add_change_options(*verb, session.change);
   verb->callback([&session, arguments] {
     session.action = [&session, arguments] { return create(session, *arguments); };
   });

@@ -2,7 +2,7 @@
 
 #include <charconv>
 
-#include "cli/commands/commands.h"
+#include "cli/commands/parse.h"
 
 namespace reeve::cli {
 namespace {
@@ -20,15 +20,6 @@ Result<std::int32_t> number(std::string_view text, std::string_view option, char
 }
 
 }  // namespace
-
-void add_limit_options(CLI::App& verb, LimitArguments& arguments) {
-  verb.add_option("--cpu-weight", arguments.cpu_weight,
-                  "Share of the processors against other machines, 1 to 10000, or default");
-  verb.add_option("--cpu-limit", arguments.cpu_limit,
-                  "Processor time at most, in percent of one processor, e.g. 250, or default");
-  verb.add_option("--memory-limit", arguments.memory_limit,
-                  "Memory of the host at most, e.g. 3G: its memory and 128M at least; or default");
-}
 
 Result<std::vector<std::string>> fill_limits(const LimitArguments& arguments,
                                              v1::ResourceLimits& limits) {

@@ -1,10 +1,8 @@
-// cli/commands/vm_limits.h - the options that bound what a machine takes of its host.
+// cli/commands/vm_limits.h - what the options say that bound what a machine takes of its host.
 #pragma once
 
 #include <string>
 #include <vector>
-
-#include <CLI/CLI.hpp>
 
 #include "base/status.h"
 #include "reeve/v1/vm.pb.h"
@@ -18,7 +16,6 @@ struct LimitArguments {
   std::string memory_limit{};
 };
 
-void add_limit_options(CLI::App& verb, LimitArguments& arguments);
 /// Fills what was given and returns the paths of those fields, relative to the machine.
 /// InvalidArgument/USAGE.
 Result<std::vector<std::string>> fill_limits(const LimitArguments& arguments,

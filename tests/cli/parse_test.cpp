@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 
-#include "cli/commands/commands.h"
+#include "cli/client.h"
+#include "cli/commands/parse.h"
 #include "cli/commands/vm_limits.h"
 #include "cli/exit_code.h"
 #include "reeve/v1/error_detail.pb.h"
