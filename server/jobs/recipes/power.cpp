@@ -20,18 +20,42 @@ void add_state_diff(Plan& plan, const Target& target, v1::VirtualMachine::State 
   add_diff(plan, "state", target.row.state, to_word(after));
 }
 
+/// A verb whose plan is one step that takes the machine's uid and nothing else.
+struct OneStep {
+  const char* kind;
+  VmVerb verb;
+  const char* title;
+  const char* effect;
+  v1::VirtualMachine::State after;
+  const char* outage = "";  ///< for whoever uses the machine
+};
+
+template <class Request, class Guest>
+Result<Plan> one_step(Inventory& inventory, const Request& request, const OneStep& what,
+                      Guest* (agent::v1::Action::*guest)()) {
+  const auto target =
+      TRY(target_of(inventory, request.name(), request.etag(), what.verb, Force::No));
+  if (what.verb == VmVerb::Start || what.verb == VmVerb::Restore)
+    TRY(require_room_to_start(inventory, target.row));
+  Plan plan = plan_for(what.kind, target);
+  add_state_diff(plan, target, what.after);
+  plan.record.mutable_view()->set_expected_outage(what.outage);
+  auto& step = add_step(plan, what.title, target.row.host_uid);
+  set_guest(*(step.mutable_action()->*guest)(), target);
+  step.set_effect(what.effect);
+  return plan;
+}
+
 }  // namespace
 
 Result<Plan> start_vm(Inventory& inventory, const FreshIds&, const v1::StartVmRequest& request) {
-  const auto target =
-      TRY(target_of(inventory, request.name(), request.etag(), VmVerb::Start, Force::No));
-  TRY(require_room_to_start(inventory, target.row));
-  Plan plan = plan_for("StartVm", target);
-  add_state_diff(plan, target, v1::VirtualMachine::STATE_RUNNING);
-  auto& step = add_step(plan, "start the machine", target.row.host_uid);
-  set_guest(*step.mutable_action()->mutable_start_guest(), target);
-  step.set_effect("vm_running");
-  return plan;
+  return one_step(inventory, request,
+                  {.kind = "StartVm",
+                   .verb = VmVerb::Start,
+                   .title = "start the machine",
+                   .effect = "vm_running",
+                   .after = v1::VirtualMachine::STATE_RUNNING},
+                  &agent::v1::Action::mutable_start_guest);
 }
 
 Result<Plan> stop_vm(Inventory& inventory, const FreshIds&, const v1::StopVmRequest& request) {
@@ -64,51 +88,46 @@ Result<Plan> reboot_vm(Inventory& inventory, const FreshIds&, const v1::RebootVm
 }
 
 Result<Plan> pause_vm(Inventory& inventory, const FreshIds&, const v1::PauseVmRequest& request) {
-  const auto target =
-      TRY(target_of(inventory, request.name(), request.etag(), VmVerb::Pause, Force::No));
-  Plan plan = plan_for("PauseVm", target);
-  add_state_diff(plan, target, v1::VirtualMachine::STATE_PAUSED);
-  plan.record.mutable_view()->set_expected_outage("until it is resumed");
-  auto& step = add_step(plan, "pause the machine", target.row.host_uid);
-  set_guest(*step.mutable_action()->mutable_pause_guest(), target);
-  step.set_effect("vm_paused");
-  return plan;
+  return one_step(inventory, request,
+                  {.kind = "PauseVm",
+                   .verb = VmVerb::Pause,
+                   .title = "pause the machine",
+                   .effect = "vm_paused",
+                   .after = v1::VirtualMachine::STATE_PAUSED,
+                   .outage = "until it is resumed"},
+                  &agent::v1::Action::mutable_pause_guest);
 }
 
 Result<Plan> resume_vm(Inventory& inventory, const FreshIds&, const v1::ResumeVmRequest& request) {
-  const auto target =
-      TRY(target_of(inventory, request.name(), request.etag(), VmVerb::Resume, Force::No));
-  Plan plan = plan_for("ResumeVm", target);
-  add_state_diff(plan, target, v1::VirtualMachine::STATE_RUNNING);
-  auto& step = add_step(plan, "resume the machine", target.row.host_uid);
-  set_guest(*step.mutable_action()->mutable_resume_guest(), target);
-  step.set_effect("vm_resumed");
-  return plan;
+  return one_step(inventory, request,
+                  {.kind = "ResumeVm",
+                   .verb = VmVerb::Resume,
+                   .title = "resume the machine",
+                   .effect = "vm_resumed",
+                   .after = v1::VirtualMachine::STATE_RUNNING},
+                  &agent::v1::Action::mutable_resume_guest);
 }
 
 Result<Plan> save_vm(Inventory& inventory, const FreshIds&, const v1::SaveVmRequest& request) {
-  const auto target =
-      TRY(target_of(inventory, request.name(), request.etag(), VmVerb::Save, Force::No));
-  Plan plan = plan_for("SaveVm", target);
-  add_state_diff(plan, target, v1::VirtualMachine::STATE_SAVED);
-  plan.record.mutable_view()->set_expected_outage("until it is restored");
-  auto& step = add_step(plan, "save the machine", target.row.host_uid);
-  set_guest(*step.mutable_action()->mutable_save_guest(), target);
-  step.set_effect("vm_saved");
-  return plan;
+  return one_step(inventory, request,
+                  {.kind = "SaveVm",
+                   .verb = VmVerb::Save,
+                   .title = "save the machine",
+                   .effect = "vm_saved",
+                   .after = v1::VirtualMachine::STATE_SAVED,
+                   .outage = "until it is restored"},
+                  &agent::v1::Action::mutable_save_guest);
 }
 
 Result<Plan> restore_vm(Inventory& inventory, const FreshIds&,
                         const v1::RestoreVmRequest& request) {
-  const auto target =
-      TRY(target_of(inventory, request.name(), request.etag(), VmVerb::Restore, Force::No));
-  TRY(require_room_to_start(inventory, target.row));
-  Plan plan = plan_for("RestoreVm", target);
-  add_state_diff(plan, target, v1::VirtualMachine::STATE_RUNNING);
-  auto& step = add_step(plan, "restore the machine", target.row.host_uid);
-  set_guest(*step.mutable_action()->mutable_restore_guest(), target);
-  step.set_effect("vm_running");
-  return plan;
+  return one_step(inventory, request,
+                  {.kind = "RestoreVm",
+                   .verb = VmVerb::Restore,
+                   .title = "restore the machine",
+                   .effect = "vm_running",
+                   .after = v1::VirtualMachine::STATE_RUNNING},
+                  &agent::v1::Action::mutable_restore_guest);
 }
 
 }  // namespace reeve::server::recipes
