@@ -462,8 +462,7 @@ Status DirStore::keep_saved_state(std::string_view uid) {
 
 Result<std::string> DirStore::saved_state(std::string_view uid) {
   const Folder folder = TRY(guest_folder(uid));
-  if (!folder.has(saved_files::kState))
-    return Error{Code::NotFound, "NO_SAVED_STATE", "the machine has no saved state"};
+  if (!folder.has(saved_files::kState)) return saved_files::no_saved_state();
   return path_of_guest(uid, saved_files::kState);
 }
 

@@ -23,10 +23,6 @@ Error stale(const std::string& why) {
       .remedy("drop the saved memory (stop the machine with a grace of 0) and start it anew");
 }
 
-Error none() {
-  return {Code::NotFound, "NO_SAVED_STATE", "the machine has no saved state"};
-}
-
 Result<v1::FileMark> mark_of(const Fd& file, const std::string& name) {
   struct stat st {};
   if (::fstat(file.get(), &st) != 0) return errno_error("looking at '" + name + "'");
@@ -71,6 +67,10 @@ Status compare(const Folder& folder, const v1::FileMark& kept, const std::string
 
 }  // namespace
 
+Error no_saved_state() {
+  return {Code::NotFound, "NO_SAVED_STATE", "the machine has no saved state"};
+}
+
 Status clear(const Folder& folder) {
   for (const char* name : {kState, kMarks, kPart, kUsed}) TRY(folder.remove_file(name));
   return folder.sync();
@@ -82,7 +82,7 @@ Status begin(const Folder& folder) {
 }
 
 Status keep(const Folder& folder, const v1::GuestSpec& spec, const At& at) {
-  if (!folder.has(kPart)) return none();
+  if (!folder.has(kPart)) return no_saved_state();
   v1::SavedStateMarks marks;
   // What the guest wrote without a flush is in its saved memory as written.
   for (const auto& disk : spec.disks())
@@ -106,7 +106,7 @@ Status check(const Folder& folder) {
 }
 
 Status use(const Folder& folder, const At& at) {
-  if (!folder.has(kState)) return was_used(folder) ? Status{} : none();
+  if (!folder.has(kState)) return was_used(folder) ? Status{} : no_saved_state();
   TRY(folder.remove_file(kUsed));
   at("use_state.begin");
   TRY(folder.move_to(kState, folder, kUsed));

@@ -24,6 +24,8 @@ inline constexpr const char* kState = "state";
 
 using At = std::function<void(std::string_view point)>;
 
+/// NotFound/NO_SAVED_STATE.
+Error no_saved_state();
 /// Everything of an older one goes.
 Status clear(const Folder& folder);
 /// The same, and sets aside what keep() needs: it runs when the guest is off already, and must not

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "agent/storage/saved_files.h"
 #include "agent/storage/spec.h"
 
 namespace reeve::agent {
@@ -12,10 +13,6 @@ constexpr std::int64_t kSeedBytes = 400'000;
 
 std::string folder_of(std::string_view uid) {
   return "sim:/guests/" + std::string(uid);
-}
-
-Error no_saved_state() {
-  return {Code::NotFound, "NO_SAVED_STATE", "the machine has no saved state"};
 }
 
 Error disk_full(std::int64_t needed, std::int64_t free) {
@@ -188,7 +185,7 @@ Result<std::string> SimStore::begun_saved_state(std::string_view uid) {
 Status SimStore::keep_saved_state(std::string_view uid) {
   auto* guest = TRY(find(uid));
   TRY(at("keep_state.begin"));
-  if (!guest->state_begun) return no_saved_state();
+  if (!guest->state_begun) return saved_files::no_saved_state();
   guest->state_kept = true;
   guest->state_begun = guest->state_used = false;
   return at("keep_state.visible");
@@ -196,7 +193,7 @@ Status SimStore::keep_saved_state(std::string_view uid) {
 
 Result<std::string> SimStore::saved_state(std::string_view uid) {
   auto* guest = TRY(find(uid));
-  if (!guest->state_kept) return no_saved_state();
+  if (!guest->state_kept) return saved_files::no_saved_state();
   return folder_of(uid) + "/state";
 }
 
@@ -208,7 +205,7 @@ Status SimStore::check_saved_state(std::string_view uid) {
 
 Status SimStore::use_saved_state(std::string_view uid) {
   auto* guest = TRY(find(uid));
-  if (!guest->state_kept) return guest->state_used ? Status{} : no_saved_state();
+  if (!guest->state_kept) return guest->state_used ? Status{} : saved_files::no_saved_state();
   TRY(at("use_state.begin"));
   guest->state_kept = false;
   guest->state_used = true;
