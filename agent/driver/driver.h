@@ -59,6 +59,10 @@ struct GuestNic {
   std::string bridge{};  ///< empty: user network
 };
 
+/// The least a memory limit leaves beside the guest's own memory: for the process that runs it, its
+/// buffers and the page cache of its disks.
+inline constexpr std::int64_t kLeastBesideMib = 128;
+
 /// Bounds on what a guest takes of the host; 0 is the driver's default.
 struct GuestLimits {
   std::int32_t cpu_weight = 0;         ///< against other guests, 1 to 10000

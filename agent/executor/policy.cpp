@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "agent/driver/driver.h"
 #include "base/text.h"
 #include "base/uuid.h"
 
@@ -115,14 +116,13 @@ Status check_seed(const v1::GuestSpec& spec) {
 Status check_limits(const v1::GuestSpec& spec) {
   constexpr std::int32_t kMaxWeight = 10'000;
   constexpr std::int32_t kMaxPercent = 25'700;
-  constexpr std::int64_t kBesideMib = 128;
   const auto& limits = spec.limits();
   if (limits.cpu_weight() < 0 || limits.cpu_weight() > kMaxWeight)
     return bad("BAD_GUEST", "the CPU weight is not 0 to 10000");
   if (limits.cpu_limit_percent() < 0 || limits.cpu_limit_percent() > kMaxPercent)
     return bad("BAD_GUEST", "the CPU limit is not 0 to 25700 percent");
   const bool fits = limits.memory_limit_mib() == 0 ||
-                    (limits.memory_limit_mib() >= spec.memory_mib() + kBesideMib &&
+                    (limits.memory_limit_mib() >= spec.memory_mib() + kLeastBesideMib &&
                      limits.memory_limit_mib() <= std::int64_t{64} << 20);
   if (!fits) return bad("BAD_GUEST", "the memory limit is below the machine's memory and 128 MiB");
   return {};

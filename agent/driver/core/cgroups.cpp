@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "agent/driver/driver.h"
 #include "base/file.h"
 #include "base/text.h"
 
@@ -18,6 +19,7 @@ namespace {
 constexpr const char* kOurs = "/reeve";
 constexpr std::uint64_t kPeriodUs = 100'000;
 constexpr std::uint64_t kMiB = 1 << 20;
+constexpr std::uint64_t kBesideMiB = kLeastBesideMib;
 
 /// Control files are written in place, in one call.
 Status set(const std::string& file, const std::string& value) {
@@ -58,22 +60,20 @@ bool has_word(const std::string& text, std::string_view word) {
 
 Limits limits_of(std::uint32_t vcpus, std::uint64_t memory_mib) {
   constexpr std::uint32_t kMostWeight = 10'000;
-  constexpr std::uint64_t kOwnMiB = 128;          // code, buffers, page cache of its disks
   constexpr std::uint64_t kPageTablesShare = 64;  // more than 8 bytes per 4 KiB, twice
   return {.cpu_weight = std::min(kMostWeight, 100 * vcpus),
           .cpu_limit_percent = 100 * (vcpus + 1),
-          .memory_bytes = (memory_mib + memory_mib / kPageTablesShare + kOwnMiB) * kMiB};
+          .memory_bytes = (memory_mib + memory_mib / kPageTablesShare + kBesideMiB) * kMiB};
 }
 
 Limits limits_of(const core::v1::GuestRecord& record) {
-  constexpr std::uint64_t kLeastBesideMib = 128;
   const auto& running = record.has_running() ? record.running() : record.machine();
   Limits limits = limits_of(running.vcpus(), running.memory_mib());
   if (record.cpu_weight() != 0) limits.cpu_weight = record.cpu_weight();
   if (record.cpu_limit_percent() != 0) limits.cpu_limit_percent = record.cpu_limit_percent();
   if (record.memory_limit_mib() != 0)
     limits.memory_bytes =
-        std::max(record.memory_limit_mib(), running.memory_mib() + kLeastBesideMib) * kMiB;
+        std::max(record.memory_limit_mib(), running.memory_mib() + kBesideMiB) * kMiB;
   return limits;
 }
 

@@ -16,7 +16,6 @@ constexpr const char* kCpu = "cpu_limit_percent";
 constexpr const char* kMemory = "memory_limit_mib";
 constexpr std::int64_t kPeriodUs = 100'000;
 constexpr std::int64_t kUsualWeight = 100;
-constexpr std::int64_t kBesideMib = 128;
 constexpr std::int64_t kKibPerMib = 1024;
 
 /// A list that libvirt allocates.
@@ -119,7 +118,7 @@ Status apply_limits(virDomainPtr domain, std::int64_t memory_mib, const GuestLim
                limits.memory_limit_mib == 0
                    ? static_cast<unsigned long long>(VIR_DOMAIN_MEMORY_PARAM_UNLIMITED)
                    : static_cast<unsigned long long>(
-                         std::max(limits.memory_limit_mib, memory_mib + kBesideMib) * kKibPerMib));
+                         std::max(limits.memory_limit_mib, memory_mib + kLeastBesideMib) * kKibPerMib));
   if (memory.count > 0 &&
       virDomainSetMemoryParameters(domain, memory.list, memory.count, VIR_DOMAIN_AFFECT_LIVE) < 0)
     return unavailable("limiting the guest's memory");
