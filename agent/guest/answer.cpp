@@ -44,14 +44,6 @@ std::string lower(std::string text) {
   return text;
 }
 
-bool is_loopback(const std::string& address) {
-  return address.starts_with("127.") || address == "::1";
-}
-
-bool is_link_local(const std::string& address) {
-  return address.starts_with("169.254.") || lower(address).starts_with("fe80:");
-}
-
 GuestNicFacts nic_of(const json& entry) {
   GuestNicFacts nic{.name = text_at(entry, "name"),
                     .mac = lower(text_at(entry, "hardware-address"))};

@@ -11,15 +11,6 @@ constexpr std::size_t kMostNics = 16;
 constexpr std::size_t kMostAddresses = 8;
 constexpr std::size_t kMostInAll = 16;
 
-bool is_loopback(const std::string& address) {
-  return address.starts_with("127.") || address == "::1";
-}
-
-bool is_link_local(const std::string& address) {
-  const std::string start = address.substr(0, 5);
-  return address.starts_with("169.254.") || start == "fe80:" || start == "FE80:";
-}
-
 void bound(GuestNicFacts& nic) {
   nic.name = tame(nic.name);
   nic.mac = tame(nic.mac);
@@ -57,6 +48,16 @@ std::string tame(std::string_view text) {
 bool looks_like_address(std::string_view text) {
   return !text.empty() && text.size() <= 45 &&
          text.find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos;
+}
+
+bool is_loopback(std::string_view address) {
+  return address.starts_with("127.") || address == "::1";
+}
+
+bool is_link_local(std::string_view address) {
+  constexpr std::size_t kSixPrefix = 5;
+  const std::string_view six = address.substr(0, kSixPrefix);
+  return address.starts_with("169.254.") || six == "fe80:" || six == "FE80:";
 }
 
 GuestFacts bounded(GuestFacts facts) {

@@ -35,6 +35,8 @@ inline constexpr std::size_t kMaxText = 256;
 std::string tame(std::string_view text);
 /// True for what an IP address can be made of.
 bool looks_like_address(std::string_view text);
+bool is_loopback(std::string_view address);
+bool is_link_local(std::string_view address);
 
 /// Cut to what is kept and shown of a guest: 16 cards, 8 addresses each, all in an order that does
 /// not change from answer to answer; texts tamed.

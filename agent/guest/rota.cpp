@@ -44,6 +44,22 @@ bool Rota::answered(const std::string& uid, GuestFacts facts) {
   return changed;
 }
 
+std::vector<std::string> Rota::ask(
+    const std::vector<std::string>& running,
+    const std::function<Result<GuestFacts>(const std::string& uid)>& question) {
+  constexpr int kAtOnce = 8;
+  std::vector<std::string> changed;
+  const auto begin = clock_.monotonic();
+  for (int i = 0; i < kAtOnce && clock_.monotonic() - begin < kInOneGo; ++i) {
+    const auto uid = next(running);
+    if (!uid) break;
+    auto facts = question(*uid);
+    if (!facts.ok()) break;
+    if (answered(*uid, std::move(facts).value())) changed.push_back(*uid);
+  }
+  return changed;
+}
+
 std::optional<Rota::Heard> Rota::heard(const std::string& uid) const {
   Lock lock(mutex_);
   const auto it = known_.find(uid);

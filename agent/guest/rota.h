@@ -4,6 +4,8 @@
 // else each time: however many there are and whatever they do, asking costs little. Any thread.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -12,6 +14,7 @@
 #include "agent/guest/facts.h"
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "base/status.h"
 
 namespace reeve::agent {
 
@@ -30,6 +33,13 @@ class Rota {
   std::optional<std::string> next(const std::vector<std::string>& running);
   /// Takes what it said, bounded; true when that is something else than before.
   bool answered(const std::string& uid, GuestFacts facts);
+  /// One go: asks those whose time has come, a few at most, none after one that does not answer and
+  /// none once kInOneGo has passed, for some answer slowly on purpose. Returns those that say
+  /// something else than before.
+  std::vector<std::string> ask(
+      const std::vector<std::string>& running,
+      const std::function<Result<GuestFacts>(const std::string& uid)>& question);
+  static constexpr std::chrono::seconds kInOneGo{2};
   std::optional<Heard> heard(const std::string& uid) const;
   void forget(const std::string& uid);
 

@@ -10,6 +10,7 @@
 
 #include "agent/driver/core/guest_network.h"
 #include "agent/driver/core/seen.h"
+#include "agent/driver/heard.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "hypervisor_core/vm/snapshot.h"
@@ -158,16 +159,7 @@ Status CoreDriver::keep(const Guest& guest) {
 
 Result<GuestSeen> CoreDriver::get(std::string_view uid) {
   const Guest guest = TRY(find(uid));
-  return with_facts(TRY(see(guest)));
-}
-
-GuestSeen CoreDriver::with_facts(GuestSeen seen) const {
-  if (is_off(seen)) return seen;
-  if (auto heard = services_.heard(seen.uid)) {
-    seen.addresses = addresses_of(heard->facts);
-    seen.guest = std::move(heard->facts);
-  }
-  return seen;
+  return with_facts(TRY(see(guest)), services_.rota());
 }
 
 Result<std::vector<GuestSeen>> CoreDriver::list() {
@@ -185,7 +177,7 @@ Result<std::vector<GuestSeen>> CoreDriver::list() {
       seen = seen_running(found.value().record, {});
       seen.value().state_reason = "its vmm process does not answer";
     }
-    all.push_back(with_facts(std::move(seen).value()));
+    all.push_back(with_facts(std::move(seen).value(), services_.rota()));
   }
   return all;
 }
@@ -210,8 +202,7 @@ Result<std::vector<GuestUse>> CoreDriver::use() {
       can_answer[guest.record.uid()] = guest.process.get();
   }
   for (const auto& uid : services_.ask(can_answer)) tell(uid);
-  for (auto& use : all)
-    if (const auto heard = services_.heard(use.uid)) use.guest_answer = heard->at;
+  add_answers(all, services_.rota());
   return all;
 }
 

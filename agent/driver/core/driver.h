@@ -69,7 +69,6 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
 
   Result<Found> find(std::string_view uid);
   Result<GuestSeen> see(const Guest& guest) const;
-  GuestSeen with_facts(GuestSeen seen) const;
   /// A machine that was started with the agent's channel; its process may have ended.
   static bool has_agent(const Guest& guest) {
     return guest.process && guest.record.running().guest_agent();

@@ -10,8 +10,6 @@ using namespace std::chrono_literals;
 constexpr auto kAnswer = 2s;
 constexpr auto kAwake =
     10s;  ///< for a guest that has just come back, its memory perhaps still unread
-constexpr int kAtOnce = 8;     ///< guests asked in one go
-constexpr auto kInOneGo = 2s;  ///< no other is asked after that: some answer slowly on purpose
 
 class Wire final : public GuestAgentWire {
  public:
@@ -50,20 +48,14 @@ void GuestServices::tell_time(const VmmProcess& process) const {
 
 std::vector<std::string> GuestServices::ask(
     const std::map<std::string, const VmmProcess*>& running) {
-  std::vector<std::string> uids, changed;
+  std::vector<std::string> uids;
   for (const auto& [uid, process] : running) uids.push_back(uid);
-  const auto begin = clock_.monotonic();
-  for (int i = 0; i < kAtOnce && clock_.monotonic() - begin < kInOneGo; ++i) {
-    const auto uid = rota_.next(uids);
-    if (!uid) break;
-    Wire wire(*running.at(*uid));
+  return rota_.ask(uids, [&](const std::string& uid) {
+    Wire wire(*running.at(uid));
     GuestAgent agent(wire, clock_);
     agent.set_timeout(kAnswer);
-    auto facts = agent.facts();
-    if (!facts.ok()) break;
-    if (rota_.answered(*uid, std::move(facts).value())) changed.push_back(*uid);
-  }
-  return changed;
+    return agent.facts();
+  });
 }
 
 }  // namespace reeve::agent::core_driver

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,10 +25,9 @@ class GuestServices {
   bool shut_down(const VmmProcess& process, GuestAgent::Shutdown how) const;
   /// After a pause or a restore, whose guests' clocks stood still.
   void tell_time(const VmmProcess& process) const;
-  /// Asks some of `running` whose time has come, a few at most and not on after a silence. Returns
-  /// those that say something else than before.
+  /// Rota::ask().
   std::vector<std::string> ask(const std::map<std::string, const VmmProcess*>& running);
-  std::optional<Rota::Heard> heard(const std::string& uid) const { return rota_.heard(uid); }
+  const Rota& rota() const { return rota_; }
   void forget(const std::string& uid) { rota_.forget(uid); }
 
  private:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/driver/heard.h"
 #include "agent/driver/libvirt/limits.h"
 #include "agent/driver/libvirt/verbs.h"
 #include "base/log.h"
@@ -179,39 +180,22 @@ Result<std::vector<GuestSeen>> LibvirtDriver::list() {
       "listing guests", options_.change_deadline,
       [shared = shared_](const Connect& connect) { return shared->guests.list(connect.get()); });
   if (!all.ok()) return all;
-  std::vector<GuestSeen> told;
-  for (const auto& seen : all.value()) told.push_back(with_facts(seen));
+  std::vector<GuestSeen> told = std::move(all).value();
+  for (auto& seen : told) seen = with_facts(std::move(seen), rota_);
   return told;
 }
 
-GuestSeen LibvirtDriver::with_facts(GuestSeen seen) const {
-  if (is_off(seen)) return seen;
-  if (auto heard = rota_.heard(seen.uid)) {
-    seen.addresses = addresses_of(heard->facts);
-    seen.guest = std::move(heard->facts);
-  }
-  return seen;
-}
-
-/// A few at most, and not on after a silence.
 void LibvirtDriver::ask_guests() {
-  constexpr int kAtOnce = 8;
-  constexpr std::chrono::seconds kInOneGo{2};  // some answer slowly on purpose
-  const auto begin = clock_.monotonic();
-  const auto running = shared_->guests.that_answer();
-  for (int i = 0; i < kAtOnce && clock_.monotonic() - begin < kInOneGo; ++i) {
-    const auto uid = rota_.next(running);
-    if (!uid) return;
-    auto facts =
-        call<GuestFacts>("asking the guest", options_.read_deadline,
-                         [id = *uid, deadline = std::min(options_.agent_deadline, kInOneGo)](
-                             const Connect& connect) -> Result<GuestFacts> {
-                           const auto domain = TRY(find_domain(connect.get(), id));
-                           return ask_guest(domain.get(), deadline);
-                         });
-    if (!facts.ok()) return;
-    if (rota_.answered(*uid, std::move(facts).value())) shared_->sink->tell(*uid, Event::Change);
-  }
+  const auto deadline = std::min(options_.agent_deadline, Rota::kInOneGo);
+  const auto question = [&](const std::string& uid) {
+    return call<GuestFacts>("asking the guest", options_.read_deadline,
+                            [uid, deadline](const Connect& connect) -> Result<GuestFacts> {
+                              const auto domain = TRY(find_domain(connect.get(), uid));
+                              return ask_guest(domain.get(), deadline);
+                            });
+  };
+  for (const auto& uid : rota_.ask(shared_->guests.that_answer(), question))
+    shared_->sink->tell(uid, Event::Change);
 }
 
 Result<GuestSeen> LibvirtDriver::get(std::string_view uid) {
@@ -222,7 +206,7 @@ Result<GuestSeen> LibvirtDriver::get(std::string_view uid) {
         return shared->guests.get(domain.get());
       });
   if (!seen.ok()) return seen;
-  return with_facts(std::move(seen).value());
+  return with_facts(std::move(seen).value(), rota_);
 }
 
 Result<std::vector<GuestUse>> LibvirtDriver::use() {
@@ -232,8 +216,7 @@ Result<std::vector<GuestUse>> LibvirtDriver::use() {
   if (!uses.ok()) return uses;
   ask_guests();
   std::vector<GuestUse> all = std::move(uses).value();
-  for (auto& use : all)
-    if (const auto heard = rota_.heard(use.uid)) use.guest_answer = heard->at;
+  add_answers(all, rota_);
   return all;
 }
 

@@ -87,7 +87,6 @@ class LibvirtDriver final : public Driver, private SavedState, private SerialCon
                 std::function<Status(virDomainPtr)> work);
   bool has(std::string_view capability);
   void ask_guests();
-  GuestSeen with_facts(GuestSeen seen) const;
 
   const LibvirtOptions options_;
   const Clock& clock_;

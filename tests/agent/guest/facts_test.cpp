@@ -4,21 +4,12 @@
 
 #include "agent/guest/answer.h"
 #include "agent/guest/rota.h"
+#include "tests/agent/guest/hand_clock.h"
 
 namespace reeve::agent {
 namespace {
 
 using namespace std::chrono_literals;
-
-class Time final : public Clock {
- public:
-  WallTime wall() const override { return WallTime(now_); }
-  Monotonic monotonic() const override { return Monotonic(now_); }
-  void advance(std::chrono::seconds by) { now_ += by; }
-
- private:
-  std::chrono::microseconds now_{1s};
-};
 
 GuestFacts named(const std::string& host_name) {
   return {.host_name = host_name};
@@ -89,7 +80,7 @@ TEST_CASE("a hostile answer of half a megabyte becomes a few lines", "[guest-age
 
 TEST_CASE("every guest gets its turn, and silent ones are asked more and more rarely",
           "[guest-agent]") {
-  Time time;
+  HandClock time;
   Rota rota(time);
   const std::vector<std::string> running{"a", "b"};
   std::map<std::string, int> asked;
@@ -106,7 +97,7 @@ TEST_CASE("every guest gets its turn, and silent ones are asked more and more ra
 }
 
 TEST_CASE("a guest that says something else each time is asked rarely", "[guest-agent]") {
-  Time time;
+  HandClock time;
   Rota rota(time);
   int changes = 0;
   for (int second = 0; second < 3600; ++second, time.advance(1s))
@@ -117,7 +108,7 @@ TEST_CASE("a guest that says something else each time is asked rarely", "[guest-
 }
 
 TEST_CASE("what a guest said is forgotten when it ends", "[guest-agent]") {
-  Time time;
+  HandClock time;
   Rota rota(time);
   REQUIRE(rota.next({"a"}) == "a");
   REQUIRE(rota.answered("a", named("web")));

@@ -5,25 +5,17 @@
 
 #include <catch2/catch.hpp>
 
+#include "tests/agent/guest/hand_clock.h"
+
 namespace reeve::agent {
 namespace {
 
 using namespace std::chrono_literals;
 
-class Time final : public Clock {
- public:
-  WallTime wall() const override { return WallTime(now_); }
-  Monotonic monotonic() const override { return Monotonic(now_); }
-  void advance(std::chrono::milliseconds by) { now_ += by; }
-
- private:
-  std::chrono::microseconds now_{1s};
-};
-
 /// An agent as scripted; time passes only while nothing comes.
 class Agent final : public GuestAgentWire {
  public:
-  explicit Agent(Time& time) : time_(time) {}
+  explicit Agent(HandClock& time) : time_(time) {}
 
   Result<std::string> exchange(const GuestAgentLine& line) override {
     ++exchanges;
@@ -74,11 +66,11 @@ class Agent final : public GuestAgentWire {
     if (is("fsfreeze-thaw") && lost_thaws-- > 0) return;
     answer(request, is("fsfreeze-thaw") ? "1" : "{}");
   }
-  Time& time_;
+  HandClock& time_;
 };
 
 struct World {
-  Time time{};
+  HandClock time{};
   Agent agent{time};
   GuestAgent client{agent, time};
 };
