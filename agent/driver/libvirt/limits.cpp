@@ -114,11 +114,12 @@ Status apply_limits(virDomainPtr domain, std::int64_t memory_mib, const GuestLim
     return unavailable("limiting the guest's processors");
   Parameters memory;
   if (limits.memory_limit_mib != 0 || owned.contains(kMemory))
-    memory.add(VIR_DOMAIN_MEMORY_HARD_LIMIT,
-               limits.memory_limit_mib == 0
-                   ? static_cast<unsigned long long>(VIR_DOMAIN_MEMORY_PARAM_UNLIMITED)
-                   : static_cast<unsigned long long>(
-                         std::max(limits.memory_limit_mib, memory_mib + kLeastBesideMib) * kKibPerMib));
+    memory.add(
+        VIR_DOMAIN_MEMORY_HARD_LIMIT,
+        limits.memory_limit_mib == 0
+            ? static_cast<unsigned long long>(VIR_DOMAIN_MEMORY_PARAM_UNLIMITED)
+            : static_cast<unsigned long long>(
+                  std::max(limits.memory_limit_mib, memory_mib + kLeastBesideMib) * kKibPerMib));
   if (memory.count > 0 &&
       virDomainSetMemoryParameters(domain, memory.list, memory.count, VIR_DOMAIN_AFFECT_LIVE) < 0)
     return unavailable("limiting the guest's memory");
