@@ -34,7 +34,9 @@ Client::Client(const Context& context, bool debug) : token_(context.token), debu
   arguments.SetSslTargetNameOverride("reeve-server");
   arguments.SetMaxReceiveMessageSize(64 << 20);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+  // A server that comes back is found soon: a person waits, and there are few of us.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
   channel_ = grpc::CreateCustomChannel(context.server, grpc::SslCredentials(options), arguments);
   vms_ = v1::VmService::NewStub(channel_);
   hosts_ = v1::HostService::NewStub(channel_);

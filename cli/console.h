@@ -15,8 +15,9 @@ struct ConsoleOptions {
 };
 
 /// Copies both ways until Ctrl-] or the end of input with `until` unset. On a terminal the line
-/// discipline is raw meanwhile and restored on every way out. DeadlineExceeded/WAIT_TIMEOUT when
-/// `until` did not come.
+/// discipline is raw meanwhile and restored on every way out. When the server, the host's agent or
+/// the way to them is gone it attaches again, where the output ended; what is typed meanwhile is
+/// dropped. DeadlineExceeded/WAIT_TIMEOUT when `until` did not come.
 Status attach_console(Session& session, const ConsoleOptions& options);
 
 }  // namespace reeve::cli

@@ -1,5 +1,6 @@
 // Killing server, agent and libvirtd under running guests and half-done jobs: nothing is lost,
 // nothing is left.
+#include <future>
 #include <regex>
 #include <set>
 #include <thread>
@@ -25,6 +26,12 @@ int last_heartbeat(const Estate& estate, const std::string& name) {
   return last;
 }
 
+int times_in(const std::string& text, const std::string& part) {
+  int times = 0;
+  for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++times;
+  return times;
+}
+
 TEST_CASE("guests run on through kill -9 of server, agent and libvirtd", "[system][root]") {
   Estate estate;
   estate.import_quick_guest();
@@ -36,6 +43,17 @@ TEST_CASE("guests run on through kill -9 of server, agent and libvirtd", "[syste
   const auto pid_of_guest = [&] { return estate.libvirtd().virsh({"domid", "web"}).output; };
   const auto before = pid_of_guest();
   const int beat = last_heartbeat(estate, "web");
+  // A console that stays attached while everything under it goes and comes back.
+  const auto attached = [&] {
+    return std::stoi(estate.query("select count(*) from audit where method like '%AttachConsole'"));
+  };
+  const int attached_before = attached();
+  auto watcher = std::async(std::launch::async, [&] {
+    return estate.reeve({"vm", "console", "web", "--timeout", "150", "--until",
+                         "REEVE-HEARTBEAT " + std::to_string(beat + 20) + "\r"});
+  });
+  estate.wait_until("the console is attached", [&] { return attached() > attached_before; });
+  estate.wait_until("the guest beats on", [&] { return last_heartbeat(estate, "web") > beat + 2; });
 
   estate.kill_server();
   estate.kill_agent();
@@ -53,13 +71,14 @@ TEST_CASE("guests run on through kill -9 of server, agent and libvirtd", "[syste
   CHECK(pid_of_guest() == before);
   // One boot only: the ring kept everything, the guest never restarted.
   const auto console = estate.reeve({"vm", "console", "web", "--no-follow"});
-  std::size_t boots = 0;
-  for (auto at = console.output.find("REEVE-GUEST UP"); at != std::string::npos;
-       at = console.output.find("REEVE-GUEST UP", at + 1))
-    ++boots;
-  CHECK(boots == 1);
+  CHECK(times_in(console.output, "REEVE-GUEST UP") == 1);
   for (int i = 1; i <= beat; ++i)
     CHECK(console.output.find("REEVE-HEARTBEAT " + std::to_string(i)) != std::string::npos);
+  const auto watched = watcher.get();
+  CHECK(watched.exit_code == 0);
+  CHECK(watched.errors.find("attaching again") != std::string::npos);
+  for (int i = 1; i <= beat + 20; ++i)
+    CHECK(times_in(watched.output, "REEVE-HEARTBEAT " + std::to_string(i) + "\r") == 1);
 }
 
 /// Whether host and inventory agree: every machine of one is in the other, and there is a folder
