@@ -153,16 +153,19 @@ void console_flood() {
   const auto memory = machine.memory_kib("RssAnon");
   const auto offset = machine.status().console_offset();
   machine.type("probe flood 4000\n");
-  const auto end = std::chrono::steady_clock::now() + 8s;
-  std::uint64_t most = 0;
-  while (std::chrono::steady_clock::now() < end) {
+  constexpr std::uint64_t kEnough = 16 << 10;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto lasted = [&] { return std::chrono::steady_clock::now() - begin; };
+  std::uint64_t most = 0, written = 0;
+  // How long so much takes is the lab machine's affair: on a busy host longer than 8 s.
+  while (lasted() < 8s || (written <= kEnough && lasted() < 90s)) {
     most = std::max(most, machine.memory_kib("RssAnon"));
     machine.absorb(100ms);
+    written = machine.status().console_offset() - offset;
   }
-  const auto status = machine.status();
-  std::printf("%ju KiB of output, memory %ju KiB before, %ju KiB at most\n",
-              (status.console_offset() - offset) >> 10, memory, most);
-  require(status.console_offset() - offset > 16 << 10, "the guest writes all the time");
+  std::printf("%ju KiB of output, memory %ju KiB before, %ju KiB at most\n", written >> 10, memory,
+              most);
+  require(written > kEnough, "the guest writes all the time");
   require(most < memory + 1024, "the host's memory stays bounded");
   require(std::stoull(shell("du -sk " + machine.folder().string() + " | cut -f1")) < 3072,
           "nothing grows on the host's disk");
