@@ -1,6 +1,8 @@
 #include "agent/driver/libvirt/connection.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <map>
 
 #include <pthread.h>
 
@@ -44,25 +46,45 @@ virConnectAuth no_prompt() {
 
 }  // namespace
 
-void Connection::on_close(virConnectPtr /*connect*/, int reason, void* opaque) {
-  auto& state = **static_cast<std::shared_ptr<State>*>(opaque);
-  Lock lock(state.mutex);
-  state.lost = true;
-  state.failure = close_reason(reason);
-  state.changed.notify_all();
-}
+/// What libvirt's close callback is given instead of a pointer. It would have to free a pointer,
+/// and drivers that have no such callback (test, ESX) accept one and never do.
+struct Connection::Numbers {
+  Mutex mutex;
+  std::uintptr_t last REEVE_GUARDED_BY(mutex) = 0;
+  std::map<std::uintptr_t, std::weak_ptr<State>> states REEVE_GUARDED_BY(mutex);
 
-void Connection::register_close_callback(const Connect& connect,
-                                         const std::shared_ptr<State>& state) {
-  auto opaque = std::make_unique<std::shared_ptr<State>>(state);
-  const int outcome = virConnectRegisterCloseCallback(
-      connect.get(), &Connection::on_close, opaque.get(),
-      [](void* shared) { delete static_cast<std::shared_ptr<State>*>(shared); });
-  if (outcome == 0) static_cast<void>(opaque.release());  // libvirt's now
+  static Numbers& all() {
+    static auto* const numbers = new Numbers;  // libvirt's event loop outlives static objects
+    return *numbers;
+  }
+  std::uintptr_t add(const std::shared_ptr<State>& state) {
+    Lock lock(mutex);
+    states.emplace(++last, state);
+    return last;
+  }
+  void remove(std::uintptr_t number) {
+    Lock lock(mutex);
+    states.erase(number);
+  }
+  std::shared_ptr<State> find(std::uintptr_t number) {
+    Lock lock(mutex);
+    const auto found = states.find(number);
+    return found == states.end() ? nullptr : found->second.lock();
+  }
+};
+
+void Connection::on_close(virConnectPtr /*connect*/, int reason, void* opaque) {
+  const auto state = Numbers::all().find(reinterpret_cast<std::uintptr_t>(opaque));
+  if (!state) return;
+  Lock lock(state->mutex);
+  state->lost = true;
+  state->failure = close_reason(reason);
+  state->changed.notify_all();
 }
 
 Connection::Connection(ConnectionOptions options, ConnectionHooks hooks, Random& random)
     : options_(std::move(options)), hooks_(std::move(hooks)), random_(random) {
+  state_->number = Numbers::all().add(state_);
   keeper_ = std::thread([this] { keep(); });
   pthread_setname_np(keeper_.native_handle(), "libvirt-connect");
 }
@@ -74,6 +96,7 @@ Connection::~Connection() {
     state_->changed.notify_all();
   }
   keeper_.join();
+  Numbers::all().remove(state_->number);
 }
 
 Result<Connect> Connection::get() const {
@@ -141,7 +164,8 @@ Result<Connect> Connection::open_now(const ConnectionOptions& options,
   if (options.keepalive_interval.count() > 0 && is_remote(options.uri))
     virConnectSetKeepAlive(connect.get(), static_cast<int>(options.keepalive_interval.count()),
                            options.keepalive_count);
-  register_close_callback(connect, state);
+  virConnectRegisterCloseCallback(connect.get(), &Connection::on_close,
+                                  reinterpret_cast<void*>(state->number), nullptr);
   TRY(attach(connect));
   return connect;
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -58,8 +59,9 @@ class Connection {
   void report_failure(const Connect& connect);
 
  private:
-  /// Shared with libvirt's close callback.
+  /// Shared with calls to libvirt that are overdue.
   struct State {
+    std::uintptr_t number = 0;  ///< among Numbers; before the first connection
     mutable Mutex mutex;
     CondVar changed;
     Connect connect REEVE_GUARDED_BY(mutex);
@@ -69,13 +71,14 @@ class Connection {
     bool attempted REEVE_GUARDED_BY(mutex) = false;  ///< the first attempt has ended
   };
 
+  struct Numbers;
+
   void keep();
   Result<Connect> open();
   static Result<Connect> open_now(const ConnectionOptions& options,
                                   const std::function<Status(const Connect&)>& attach,
                                   const std::shared_ptr<State>& state);
   static void on_close(virConnectPtr connect, int reason, void* opaque);
-  static void register_close_callback(const Connect& connect, const std::shared_ptr<State>& state);
   void publish(const Connect& connect);
   void note_failure(const Error& error);
   void close(const Connect& connect);
