@@ -26,12 +26,11 @@ class GrpcConsoles::Relay final
 
   void begin() {
     stub_->async()->RelayConsole(&context_, this);
-    AddMultipleHolds(2);  // until the server hangs up, and until begin() is done
+    attach();   // first: pump() needs it as soon as the ticket is written
+    AddHold();  // until the server hangs up
     StartWrite(&outgoing_);
     StartRead(&incoming_);
     StartCall();
-    attach();
-    RemoveHold();
   }
 
   void cancel() { context_.TryCancel(); }
@@ -43,13 +42,8 @@ class GrpcConsoles::Relay final
       log::warning("console cannot be relayed", reader.error(), {{"guest", uid_}});
       return context_.TryCancel();
     }
-    bool late = false;
-    {
-      Lock lock(mutex_);
-      reader_ = reader.value();
-      late = ended_;
-    }
-    if (late) owner_.consoles_.detach(reader.value());
+    Lock lock(mutex_);
+    reader_ = reader.value();
   }
 
   /// Sends the next bytes unless a write is in flight.
