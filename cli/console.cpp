@@ -182,7 +182,7 @@ Attachment::End Attachment::attend(bool can_type) {
     found = show_output(*stream, cutter);
     stop = true;
     cut = cutter.has_cut();
-    context.TryCancel();
+    if (found) context.TryCancel();  // else the server's reason is still to come
     if (input.joinable()) input.join();
   }
   status_ = stream->Finish();
