@@ -31,7 +31,7 @@ Error not_stopped(const VmFacts& facts, std::string remedy) {
 Error is_saved(const VmFacts& facts, std::string remedy) {
   return about(facts,
                Error(Code::FailedPrecondition, "VM_SAVED",
-                     "machine '" + facts.display_name + "' is saved: its memory is in a file"),
+                     subject(facts) + " is saved: its memory is in a file"),
                std::move(remedy));
 }
 
