@@ -1,6 +1,7 @@
 // Machines on the own core, from the command line to the process: they outlive the agent, are saved
 // and restored. The guests are payloads, which run on any KVM; Linux on the core is in the KVM lab.
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <system_error>
 
@@ -32,6 +33,7 @@ struct CoreEstate {
   }
   /// Machines outlive their agent: what a test leaves is deleted here, and killed if that fails.
   ~CoreEstate() {
+    if (std::uncaught_exceptions() > 0) tell();
     (void)estate.reeve({"vm", "delete", "web", "--force", "--yes"});
     std::error_code none_left;
     for (const auto& guest :
@@ -41,10 +43,26 @@ struct CoreEstate {
         ::kill(number, SIGKILL);
     }
   }
+  /// What is known of the machine when a test has failed.
+  void tell() const {
+    WARN(estate.reeve({"-o", "yaml", "vm", "show", "web"}).output);
+    const auto uid = estate.vm("web").at("uid").get<std::string>();
+    const auto run_dir = estate.dir() / ("agent/guests/" + uid + "/run/vmm");
+    for (const auto* left : {"vmm.err", "vmm.pid", "exit.pb"}) {
+      const auto said = read_file(run_dir / left);
+      WARN(left << ": " << (said.ok() ? said.value() : said.error().message()));
+    }
+  }
   std::string state() const { return estate.vm("web").value("state", ""); }
   std::string pid() const {
     const auto uid = estate.vm("web").at("uid").get<std::string>();
     return read_file(estate.dir() / ("agent/guests/" + uid + "/run/vmm/vmm.pid")).value();
+  }
+  void wait_for_guest() const {
+    const auto console =
+        estate.reeve({"vm", "console", "web", "--until", "REEVE-GUEST UP", "--timeout", "30"});
+    INFO(console.output << console.errors << estate.server_log() << estate.agent_log());
+    REQUIRE(console.exit_code == 0);
   }
   std::size_t boots() const {
     const auto console = estate.reeve({"vm", "console", "web", "--no-follow"});
@@ -67,8 +85,7 @@ TEST_CASE("machines on the own core run on through kill -9 of agent and server",
   CoreEstate world;
   auto& estate = world.estate;
   CHECK(estate.vm("web").at("spec").at("hypervisor") == "core");
-  REQUIRE(estate.reeve({"vm", "console", "web", "--until", "REEVE-GUEST UP", "--timeout", "30"})
-              .exit_code == 0);
+  world.wait_for_guest();
   const auto before = world.pid();
   const auto started = estate.vm("web").at("status").at("start_time");
   estate.kill_agent();
@@ -147,8 +164,7 @@ TEST_CASE("a machine on the own core is saved, restored, and dropped",
     CHECK(refused.errors.find(reason) != std::string::npos);
   };
   refuses({"vm", "restore", "web"}, "VM_NOT_SAVED");
-  REQUIRE(estate.reeve({"vm", "console", "web", "--until", "REEVE-GUEST UP", "--timeout", "30"})
-              .exit_code == 0);
+  world.wait_for_guest();
   estate.reeve_json({"vm", "save", "web"});
   CHECK(world.state() == "STATE_SAVED");
   refuses({"vm", "start", "web"}, "VM_SAVED");
@@ -156,6 +172,12 @@ TEST_CASE("a machine on the own core is saved, restored, and dropped",
   refuses({"vm", "update", "web", "--cpus", "2"}, "VM_SAVED");
   refuses({"vm", "stop", "web"}, "VM_SAVED");
   estate.kill_agent();  // what is saved is on the disk
+  estate.wait_until("the host is seen gone", [&] {
+    return estate.reeve_json({"host", "list"})[0].value("state", "") != "STATE_CONNECTED";
+  });
+  const auto console = estate.reeve({"vm", "console", "web", "--no-follow"});
+  CHECK(console.exit_code == 6);
+  CHECK(console.errors.find("HOST_UNREACHABLE") != std::string::npos);
   estate.start_agent();
   estate.wait_until("the machine is seen saved again", [&] {
     return estate.reeve_json({"host", "list"})[0].value("state", "") == "STATE_CONNECTED" &&
