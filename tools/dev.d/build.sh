@@ -51,7 +51,7 @@ cmd_sanitize() {
 
 sanitize_asan() {
   ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
-    run_tests asan -LE lab
+    LSAN_OPTIONS=suppressions=$root/tools/dev.d/lsan.supp:print_suppressions=0 run_tests asan -LE lab
 }
 
 # Without address randomization: g++ 12's runtime gives up on some of the layouts newer kernels choose.
