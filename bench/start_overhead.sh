@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# bench/start_overhead.sh - what `reeve vm start` adds to `virsh start` of the same domain, paired in one run.
+# bench/start_overhead.sh - what `reeve vm start` adds to `virsh start` of the same domain, paired in one run; and what
+# server and agent take beside libvirtd when nothing is asked of them.
 #
 # Both are whole commands, from process start to the domain running; stopping is not measured. A start varies by more than what
 # is added, so each pair is compared with itself and the spread of the differences is printed. ROUNDS (default 31).
@@ -13,7 +14,7 @@ start_estate
 enrol_host
 reeve image import kernel "$cache/kernel/vmlinux" --kind kernel
 reeve image import initrd "$cache/initramfs/guest.cpio" --kind initrd
-reeve vm create bench --memory 128M --kernel kernel --initrd initrd --cmdline "console=ttyS0" --nic none --disk 64M
+reeve vm create bench --memory 128M --kernel kernel --initrd initrd --cmdline "console=ttyS0" --nic none --disk 64M --hypervisor qemu
 
 milliseconds() { # of a command
   local begin=$EPOCHREALTIME
@@ -43,3 +44,17 @@ quarter() { # K NUMBER...: the number with K quarters of them below
 }
 echo "start to running, median of $rounds pairs: virsh start $(quarter 2 "${by_virsh[@]}") ms, reeve vm start $(quarter 2 "${by_reeve[@]}") ms"
 echo "added by reeve in a pair: median $(quarter 2 "${added[@]}") ms, half of them $(quarter 1 "${added[@]}") to $(quarter 3 "${added[@]}") ms (promise: under 50 ms)"
+
+reeve vm start bench
+# cost NAME PID: what a process holds and what it does while nothing is asked of it.
+ticks() { awk '{print $14 + $15}' "/proc/$1/stat"; }
+cost() {
+  local before
+  before=$(ticks "$2")
+  sleep 10
+  awk -v name="$1" -v ticks="$(($(ticks "$2") - before))" -v hz="$(getconf CLK_TCK)" \
+    '/^VmRSS/ {printf "%s, one machine running: %.1f MiB resident, idle CPU %.1f %% of a core\n", name, $2 / 1024, ticks / hz * 10}' "/proc/$2/status"
+}
+cost reeve-server "${pids[0]}"
+cost reeve-agent "${pids[1]}"
+cost libvirtd "$(cat "$dir/l/run/libvirtd.pid")"
