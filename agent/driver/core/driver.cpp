@@ -84,9 +84,10 @@ CoreDriver::~CoreDriver() = default;
 
 Result<std::unique_ptr<CoreDriver>> CoreDriver::create(CoreOptions options, const Clock& clock) {
   std::unique_ptr<CoreDriver> driver(new CoreDriver(std::move(options), clock));
-  driver->watcher_ = std::make_unique<Watcher>(
-      Watcher::Listener{.changed = [self = driver.get()](const auto& uid) { self->tell(uid); },
-                        .ended = [self = driver.get()](const auto& uid) { self->ended(uid); }});
+  driver->watcher_ = std::make_unique<Watcher>(Watcher::Listener{
+      .changed = [self = driver.get()](const auto& uid) { self->tell(uid); },
+      .ended = [self = driver.get()](const auto& uid,
+                                     const auto& process) { self->ended(uid, process); }});
   auto records = TRY(driver->records_.load());
   Lock lock(driver->mutex_);
   for (auto& record : records) {
@@ -279,6 +280,16 @@ void CoreDriver::release(const core::v1::GuestRecord& record) const {
   cgroups_.remove(record.uid());
 }
 
+/// Releases what the last run held, or waits until that is done: from here on all of it is ours.
+void CoreDriver::take_over(Guest& guest) {
+  Lock releasing(releasing_);
+  if (!guest.process) return;
+  release(guest.record);
+  guest.process.reset();
+  Lock lock(mutex_);
+  guests_[guest.record.uid()] = guest;
+}
+
 Status CoreDriver::launch(Guest guest, const std::string& saved_state) {
   if (!options_.usable)
     return Error{Code::Unimplemented, "NOT_SUPPORTED",
@@ -286,6 +297,7 @@ Status CoreDriver::launch(Guest guest, const std::string& saved_state) {
   auto& record = guest.record;
   const std::string folder = vmm_folder(record);
   TRY(VmmProcess::wait_until_free(folder));
+  take_over(guest);
   TRY(clean(folder));
   // A saved machine goes on as the one it was.
   if (saved_state.empty() || !record.has_running()) *record.mutable_running() = record.machine();
@@ -448,10 +460,19 @@ void CoreDriver::tell(const std::string& uid) {
   if (changed_) changed_(uid);
 }
 
-void CoreDriver::ended(const std::string& uid) {
-  if (const auto found = find(uid);
-      found.ok() && (!found.value().process || !found.value().process->is_alive()))
-    release(found.value().record);
+/// The process of a run is gone. What it held may belong to the next run already: end() and
+/// launch() take a process that they have released for out of `guests_`.
+void CoreDriver::ended(const std::string& uid, const VmmProcess& process) {
+  {
+    Lock releasing(releasing_);
+    std::optional<core::v1::GuestRecord> record;
+    {
+      Lock lock(mutex_);
+      const auto it = guests_.find(uid);
+      if (it != guests_.end() && it->second.process.get() == &process) record = it->second.record;
+    }
+    if (record) release(*record);
+  }
   tell(uid);
 }
 

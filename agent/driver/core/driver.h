@@ -81,9 +81,10 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
   Status limit_now(const Guest& guest) const;
   std::vector<std::string> limit_if_possible(const core::v1::GuestRecord& record);
   void release(const core::v1::GuestRecord& record) const;
+  void take_over(Guest& guest);
   Status end(Guest guest, const char* reason);
   void tell(const std::string& uid);
-  void ended(const std::string& uid);
+  void ended(const std::string& uid, const VmmProcess& process);
 
   const CoreOptions options_;
   const Clock& clock_;
@@ -91,6 +92,7 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
   GuestServices services_;
   const bool user_network_;
   const Cgroups cgroups_;
+  Mutex releasing_;  // held while ended() releases; never taken under mutex_
   Mutex mutex_;
   std::map<std::string, Guest, std::less<>> guests_ REEVE_GUARDED_BY(mutex_);
   std::string without_limits_ REEVE_GUARDED_BY(mutex_){};  ///< why; empty when all is well

@@ -75,7 +75,7 @@ void Watcher::run() {
         if (const auto it = followed_.find(uid); it != followed_.end() && it->second == followed)
           followed_.erase(it);
       }
-      if (ended) listener_.ended(uid);
+      if (ended) listener_.ended(uid, *followed->process);
       if (told && !ended) listener_.changed(uid);
     }
   }

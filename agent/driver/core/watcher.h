@@ -19,7 +19,7 @@ class Watcher {
   /// process is gone and reaped.
   struct Listener {
     std::function<void(const std::string& uid)> changed{};
-    std::function<void(const std::string& uid)> ended{};
+    std::function<void(const std::string& uid, const VmmProcess& process)> ended{};
   };
   explicit Watcher(Listener listener);
   ~Watcher();

@@ -60,6 +60,19 @@ class Bed {
     }
     return false;
   }
+  /// In every hierarchy that limits it; true where there are none.
+  bool is_in_groups() {
+    const auto groups = Cgroups::find();
+    if (groups.layout() == Cgroups::Layout::None || ::geteuid() != 0) return true;
+    const bool v2 = groups.layout() == Cgroups::Layout::V2;
+    for (const std::string hierarchy : {"cpu/", "memory/"}) {
+      const auto procs = read_file("/sys/fs/cgroup/" + (v2 ? "" : hierarchy) + "reeve/" +
+                                   guest_.uid + "/cgroup.procs");
+      if (!procs.ok() || procs.value().find(std::to_string(pid())) == std::string::npos)
+        return false;
+    }
+    return true;
+  }
   void set_boot_id(const std::string& id) { boot_id_ = id; }
 
  private:
@@ -93,6 +106,30 @@ TEST_CASE("a machine whose process is killed has crashed, and starts again", "[c
   REQUIRE(bed.driver().start(bed.guest().uid).ok());
   CHECK(bed.seen().state == GuestState::Running);
   CHECK(bed.pid() != first);
+}
+
+TEST_CASE("a machine is started at once after it has ended, again and again", "[core][kvm]") {
+  if (!kvm_here()) return;
+  Bed bed;
+  bed.define_and_start();
+  const auto& uid = bed.guest().uid;
+  // What the watcher releases of the run before must not be what the next one holds.
+  for (int i = 0; i < 40; ++i) {
+    CAPTURE(i);
+    const pid_t before = bed.pid();
+    if (i % 2 == 0) {
+      REQUIRE(bed.driver().power_off(uid).ok());
+    } else {
+      REQUIRE(::kill(before, SIGKILL) == 0);
+      REQUIRE(bed.becomes(GuestState::Crashed));
+    }
+    const auto started = bed.driver().start(uid);
+    INFO((started.ok() ? "" : started.error().message()));
+    REQUIRE(started.ok());
+    REQUIRE(bed.seen().state == GuestState::Running);
+    CHECK(bed.pid() != before);
+    if (bed.driver().facts().warnings.empty()) CHECK(bed.is_in_groups());
+  }
 }
 
 TEST_CASE("a machine that ends while the agent is away is seen as it ended", "[core][kvm]") {
