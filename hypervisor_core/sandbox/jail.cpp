@@ -91,7 +91,7 @@ Status fork_off(const JailPlan& plan, const Warden& warden) {
   if (child != 0) {
     const auto told = warden.on_start ? warden.on_start(child) : Status{};
     if (!told.ok()) kill(child, SIGKILL);
-    (void)::write(go.get(), "", 1);
+    if (::write(go.get(), "", 1) != 1) kill(child, SIGKILL);
     guard(child, plan, warden);
   }
   go.reset();
