@@ -1,4 +1,5 @@
-// agent/driver/heard.h - what guests said of themselves, beside what their hypervisor shows of them.
+// agent/driver/heard.h - what guests said of themselves, beside what their hypervisor shows of
+// them.
 #pragma once
 
 #include <utility>

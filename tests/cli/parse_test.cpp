@@ -1,7 +1,8 @@
+#include "cli/commands/parse.h"
+
 #include <catch2/catch.hpp>
 
 #include "cli/client.h"
-#include "cli/commands/parse.h"
 #include "cli/commands/vm_limits.h"
 #include "cli/exit_code.h"
 #include "reeve/v1/error_detail.pb.h"
