@@ -3,9 +3,12 @@
 #include "tests/support/libvirtd.h"
 
 #include <fstream>
+#include <optional>
 
 #include <catch2/catch.hpp>
 #include <unistd.h>
+
+#include "base/subprocess.h"
 
 using reeve::test::Libvirtd;
 
@@ -42,4 +45,19 @@ TEST_CASE("a guest goes on while its libvirtd crashes and returns") {
   CHECK(host.virsh({"domstate", "g"}).output.find("running") == 0);
   host.restart();
   CHECK(host.virsh({"domstate", "g"}).output.find("running") == 0);
+}
+
+TEST_CASE("the end of a libvirtd reaches nobody in namespaces made meanwhile") {
+  std::optional<Libvirtd> host(std::in_place);
+  // One of them is given the number of the namespace that goes. The exit code: how many are gone.
+  auto others = reeve::Process::spawn(
+      {"bash", "-c",
+       "for i in {1..150}; do unshare --mount sleep 60 & sleep 0.01; done; sleep 0.5; "
+       "alive=($(jobs -rp)); kill -KILL \"${alive[@]}\"; exit $((150 - ${#alive[@]}))"},
+      {}, reeve::Process::Session::Own);
+  REQUIRE(others.ok());
+  host.reset();
+  const auto gone = others.value().wait(std::chrono::seconds(60));
+  REQUIRE(gone.ok());
+  CHECK(gone.value() == 0);
 }

@@ -140,14 +140,16 @@ wait_ready() {
   die "did not come up"
 }
 
+# Holds the namespace open, too: the kernel gives the number of one that is gone to the next that is made, and the
+# end of this libvirtd must not reach whoever lives there.
 watch_owner() {
   local dir=$1 owner=$2
   setsid bash -c 'tail --pid="$1" -f /dev/null; exec "$0" stop "$2"' "$0" "$owner" "$dir" \
-    </dev/null >/dev/null 2>&1 &
+    </dev/null >/dev/null 2>&1 9<"/proc/$(cat "$dir/keeper")/ns/mnt" &
   echo $! >"$dir/watcher"
 }
 
-# Every process that lives in the namespaces, whoever started it.
+# Every process that lives in the namespaces, whoever started it. Ask only while somebody holds them open.
 members() {
   local wanted link
   wanted=$(cat "$1/namespace" 2>/dev/null) || return 0
@@ -161,6 +163,7 @@ stop() {
   local dir pids tries watcher
   dir=$(realpath -m "$1")
   [ -d "$dir" ] || return 0
+  { exec 8<"/proc/$(cat "$dir/keeper")/ns/mnt"; } 2>/dev/null || true  # held until this script ends
   for ((tries = 0; tries < 100; tries++)); do
     mapfile -t pids < <(members "$dir")
     [ ${#pids[@]} -gt 0 ] || break
