@@ -99,15 +99,21 @@ Status leave_report(const fs::path& folder, Vm& vm) {
   return leave_report(folder, vm.exit().value_or(v1::ExitReport{}));
 }
 
-/// The process could not say so itself.
-void report_crash(int folder, int status) {
-  if (!WIFSIGNALED(status)) return;
-  const int signal = WTERMSIG(status);
+/// Of a process that could not say so itself, however it ended. What it left stays.
+void report_end(int folder, int status) {
   v1::ExitReport report;
-  report.set_kind(signal == SIGKILL ? v1::ExitReport::KIND_KILLED : v1::ExitReport::KIND_CRASHED);
-  report.set_code(static_cast<std::uint64_t>(signal));
-  report.set_message("the process of the machine was ended by signal " + std::to_string(signal) +
-                     (signal == SIGKILL ? " (kill, or the host was out of memory)" : ""));
+  report.set_kind(v1::ExitReport::KIND_CRASHED);
+  if (WIFSIGNALED(status)) {
+    const int signal = WTERMSIG(status);
+    if (signal == SIGKILL) report.set_kind(v1::ExitReport::KIND_KILLED);
+    report.set_code(static_cast<std::uint64_t>(signal));
+    report.set_message("the process of the machine was ended by signal " + std::to_string(signal) +
+                       (signal == SIGKILL ? " (kill, or the host was out of memory)" : ""));
+  } else {
+    report.set_code(static_cast<std::uint64_t>(WEXITSTATUS(status)));
+    report.set_message("the process of the machine ended with code " +
+                       std::to_string(WEXITSTATUS(status)) + " and left no report");
+  }
   const Fd file(openat(folder, control::kExitFile,
                        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   const auto bytes = report.SerializeAsString();
@@ -132,7 +138,7 @@ Status run_resident(const Residence& residence) {
       TRY(enter_cell(residence.cell, config,
                      {.root = residence.run_dir, .folder = sandbox::JailPlan::Folder::Share},
                      {.on_start = [&](pid_t pid) { return write_pid(lock.get(), pid); },
-                      .on_end = [&](int status) { report_crash(outside.get(), status); },
+                      .on_end = [&](int status) { report_end(outside.get(), status); },
                       .keep = {lock.get(), outside.get()}}));
   outside.reset();  // the warden's; in here it would lead out of the root folder
   auto device = TRY(accel::open_kvm_device());

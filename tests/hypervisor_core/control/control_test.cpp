@@ -284,6 +284,20 @@ TEST_CASE("a process that cannot say how it ended has it said by its warden",
   CHECK(vmm.report().code() == SIGKILL);
 }
 
+TEST_CASE("a process that ends by itself without a report has its code told by its warden",
+          "[control][kvm][root]") {
+  if (!core::test::kvm_or_skip()) return;
+  const core::test::PayloadKernel kernel(kEcho);
+  auto config = kernel.config();
+  config.set_kernel_path("/nowhere/vmlinux");
+  Resident vmm(config);
+  CHECK(vmm.ends());
+  CHECK(vmm.report().kind() == v1::ExitReport::KIND_CRASHED);
+  CHECK(vmm.report().code() == 4);
+  CHECK(vmm.report().message() ==
+        "the process of the machine ended with code 4 and left no report");
+}
+
 TEST_CASE("a vsock path outside the run directory is refused by name", "[control]") {
   if (!core::test::kvm_or_skip()) return;
   const core::test::PayloadKernel kernel(kEcho);
