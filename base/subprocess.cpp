@@ -146,6 +146,24 @@ bool converse(Fd& in, Fd& out, Fd& err, const Command& command, Finished& finish
   return true;
 }
 
+/// A number in /proc/PID/stat, counted as in proc(5), of a process that lives.
+Result<std::uint64_t> stat_field(pid_t pid, int number) {
+  const Error gone{Code::NotFound, "NO_PROCESS", "no process " + std::to_string(pid)};
+  auto stat = read_file("/proc/" + std::to_string(pid) + "/stat");
+  if (!stat.ok()) return gone;
+  // The command name is in parentheses and may hold anything; fields are counted after the last
+  // one.
+  const std::string& text = stat.value();
+  const auto name_end = text.rfind(')');
+  if (name_end == std::string::npos || name_end + 2 > text.size()) return gone;
+  const auto fields = split(std::string_view(text).substr(name_end + 2), ' ');
+  constexpr int kFirst = 3;
+  const auto at = static_cast<std::size_t>(number - kFirst);
+  if (fields.size() <= at) return gone;
+  if (fields[0] == "Z" || fields[0] == "X") return gone;
+  return std::strtoull(std::string(fields[at]).c_str(), nullptr, 10);
+}
+
 }  // namespace
 
 Result<Finished> run(const Command& command) {
@@ -222,19 +240,13 @@ Result<int> Process::wait(std::chrono::milliseconds timeout) {
 }
 
 Result<std::uint64_t> process_start_ticks(pid_t pid) {
-  const Error gone{Code::NotFound, "NO_PROCESS", "no process " + std::to_string(pid)};
-  auto stat = read_file("/proc/" + std::to_string(pid) + "/stat");
-  if (!stat.ok()) return gone;
-  // The command name is in parentheses and may hold anything; fields are counted after the last
-  // one.
-  const std::string& text = stat.value();
-  const auto name_end = text.rfind(')');
-  if (name_end == std::string::npos || name_end + 2 > text.size()) return gone;
-  const auto fields = split(std::string_view(text).substr(name_end + 2), ' ');
-  constexpr std::size_t kStartTime = 22 - 3;
-  if (fields.size() <= kStartTime) return gone;
-  if (fields[0] == "Z" || fields[0] == "X") return gone;
-  return std::strtoull(std::string(fields[kStartTime]).c_str(), nullptr, 10);
+  constexpr int kStartTime = 22;
+  return stat_field(pid, kStartTime);
+}
+
+Result<pid_t> process_parent(pid_t pid) {
+  constexpr int kParent = 4;
+  return static_cast<pid_t>(TRY(stat_field(pid, kParent)));
 }
 
 }  // namespace reeve

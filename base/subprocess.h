@@ -71,5 +71,7 @@ class Process {
 /// Start time of a process in clock ticks since boot (/proc/PID/stat, field 22): with the pid it
 /// names one process for ever. NotFound/NO_PROCESS.
 Result<std::uint64_t> process_start_ticks(pid_t pid);
+/// NotFound/NO_PROCESS.
+Result<pid_t> process_parent(pid_t pid);
 
 }  // namespace reeve

@@ -40,6 +40,7 @@ TEST_CASE("run_checked carries the end of stderr", "[base]") {
 TEST_CASE("a spawned process is told apart from a later one with its pid", "[base]") {
   auto process = Process::spawn({"sleep", "60"}, {});
   REQUIRE(process.ok());
+  CHECK(process_parent(process.value().pid()).value() == ::getpid());
   const auto ticks = process_start_ticks(process.value().pid());
   CHECK(ticks.value() > 0);
   CHECK(process.value().wait(0ms).error().reason() == "PROGRAM_RUNNING");

@@ -137,7 +137,11 @@ Result<CoreDriver::Found> CoreDriver::find(std::string_view uid) {
 }
 
 Result<GuestSeen> CoreDriver::see(const Guest& guest) const {
-  if (!guest.process || !guest.process->is_alive()) return seen_off(guest.record, options_.boot_id);
+  if (!guest.process) return seen_off(guest.record, options_.boot_id);
+  if (!guest.process->is_alive()) {
+    (void)guest.process->wait(0ms);  // for its warden, which may have something to say
+    return seen_off(guest.record, options_.boot_id);
+  }
   ControlRequest request;
   request.mutable_get_status();
   const auto reply = guest.process->call(std::move(request), kLook);
@@ -314,26 +318,33 @@ Status CoreDriver::launch(Guest guest, const std::string& saved_state) {
   const std::string restore = folder + "/" + control::kRestoreFile;
   if (!saved_state.empty() && ::link(saved_state.c_str(), restore.c_str()) != 0)
     return errno_error("linking '" + saved_state + "'");
-  TRY(keep(guest));  // from here on a process may run: whoever comes after us looks for it
+  // On the disk: from here on a process may run, and whoever comes after us looks for it. Others
+  // here see the machine as it was until the process answers: before that it would look killed.
+  TRY(records_.write(record));
   auto started = VmmProcess::start({.program = options_.program,
                                     .folder = folder,
                                     .cgroups = limit_if_possible(record),
                                     .paused = !saved_state.empty(),
                                     .keep_fds = plugs.value().keep});
-  if (!started.ok() && started.error().reason() == "GUEST_START_FAILED") {
-    TRY(VmmProcess::wait_until_free(folder));  // not free: one of an agent before us has come up
+  std::optional<Error> failure;
+  if (!started.ok()) failure = started.error();
+  guest.process.reset();
+  if (!failure) guest.process = std::make_shared<const VmmProcess>(std::move(started).value());
+  const bool failed = failure && failure->reason() == "GUEST_START_FAILED";
+  // Not free: one of an agent before us has come up.
+  auto nobody_else = failed ? VmmProcess::wait_until_free(folder) : Status{};
+  if (failed && nobody_else.ok()) {
     release(record);
     record.set_start_time_us(0);
-    record.set_end_reason(started.error().message());
+    record.set_end_reason(failure->message());
     TRY(keep(guest));
-  }
-  if (!started.ok()) return std::move(started).error();
-  guest.process = std::make_shared<const VmmProcess>(std::move(started).value());
-  (void)remove_file(restore);  // it has it open
-  {
+  } else {
     Lock lock(mutex_);
     guests_[record.uid()] = guest;
   }
+  TRY(std::move(nobody_else));
+  if (failure) return *failure;
+  (void)remove_file(restore);  // it has it open
   watcher_->add(record.uid(), guest.process);
   tell(record.uid());
   return {};

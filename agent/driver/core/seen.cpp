@@ -71,7 +71,7 @@ GuestSeen seen_off(const v1::GuestRecord& record, const std::string& boot_id) {
     seen.state_reason = "the host went down";
   } else {
     seen.state = GuestState::Crashed;
-    seen.state_reason = "its vmm process was killed";
+    seen.state_reason = "its vmm process is gone and left no report";
   }
   return seen;
 }

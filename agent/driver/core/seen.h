@@ -12,8 +12,8 @@ std::string vmm_folder(const core::v1::GuestRecord& record);
 
 /// A machine whose process answers.
 GuestSeen seen_running(const core::v1::GuestRecord& record, const core::v1::MachineStatus& status);
-/// A machine without a process: its exit report says how it ended, and without one it was killed,
-/// or the host went down (`boot_id` is the present one).
+/// A machine without a process: its exit report says how it ended, and without one its
+/// warden has ended too, or the host went down (`boot_id` is the present one).
 GuestSeen seen_off(const core::v1::GuestRecord& record, const std::string& boot_id);
 
 /// `rss_mib` is the memory of the process.

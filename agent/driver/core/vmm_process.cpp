@@ -56,9 +56,9 @@ Error start_failed(const std::string& why) {
 }  // namespace
 
 void VmmProcess::reap() const {
-  if (!child_ || !has_ended(child_.get(), kWardenDeadline)) return;
+  if (!warden_ || !has_ended(warden_.get(), kWardenDeadline)) return;
   siginfo_t ignored{};
-  (void)waitid(P_PIDFD, static_cast<id_t>(child_.get()), &ignored, WEXITED | WNOHANG);
+  (void)waitid(P_PIDFD, static_cast<id_t>(warden_.get()), &ignored, WEXITED | WNOHANG);
 }
 
 Result<VmmProcess> VmmProcess::start(const VmmLaunch& launch) {
@@ -85,7 +85,7 @@ Result<VmmProcess> VmmProcess::start(const VmmLaunch& launch) {
     if (!ControlClient::connect(launch.folder + "/" + core::control::kControlSocket).ok()) continue;
     auto process = find(launch.folder);
     if (!process) continue;
-    process->child_ = std::move(child);
+    process->warden_ = std::move(child);
     return std::move(*process);
   }
   return Error{Code::DeadlineExceeded, "HYPERVISOR_BUSY", "reeve-vmm is not ready after a minute"};
@@ -104,6 +104,11 @@ std::optional<VmmProcess> VmmProcess::find(const std::string& folder) {
   // Compared after the pidfd was taken: from here on the number cannot go to another process.
   const auto now = process_start_ticks(pid);
   if (!now.ok() || now.value() != ticks || !process.is_alive()) return std::nullopt;
+  // One without a jail has no warden: its parent is who started it.
+  const auto parent = process_parent(pid);
+  if (parent.ok() && parent.value() > 1 && parent.value() != getpid())
+    if (auto warden = open_pid(parent.value()); warden.ok())
+      process.warden_ = std::move(warden).value();
   return process;
 }
 
@@ -121,7 +126,8 @@ Status VmmProcess::wait_until_free(const std::string& folder) {
 }
 
 bool VmmProcess::wait(std::chrono::milliseconds timeout) const {
-  return has_ended(pidfd_.get(), timeout) && (!child_ || has_ended(child_.get(), kWardenDeadline));
+  return has_ended(pidfd_.get(), timeout) &&
+         (!warden_ || has_ended(warden_.get(), kWardenDeadline));
 }
 
 bool VmmProcess::is_alive() const {

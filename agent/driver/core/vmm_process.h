@@ -52,7 +52,7 @@ class VmmProcess {
   /// Ends it, at the latest with SIGKILL. DeadlineExceeded/HYPERVISOR_BUSY when even that does not
   /// help.
   Status end() const;
-  /// Waits; true when it has ended.
+  /// Waits; true when it has ended, and its warden, too.
   bool wait(std::chrono::milliseconds timeout) const;
   /// A connection that is told of changes of state.
   Result<core::control::ControlClient> watch() const;
@@ -63,7 +63,7 @@ class VmmProcess {
 
   pid_t pid_;
   Fd pidfd_;
-  Fd child_{};  ///< what we started: the process itself, or the warden that outlives it a moment
+  Fd warden_{};  ///< outlives the process a moment, and reports for it
   std::string folder_;
 };
 

@@ -1,4 +1,5 @@
 // What only the driver of the own core promises; the rest is in tests/contract.
+#include <atomic>
 #include <csignal>
 #include <thread>
 
@@ -130,6 +131,54 @@ TEST_CASE("a machine is started at once after it has ended, again and again", "[
     CHECK(bed.pid() != before);
     if (bed.driver().facts().warnings.empty()) CHECK(bed.is_in_groups());
   }
+}
+
+TEST_CASE("the warden of a machine is heard by an agent that did not start it",
+          "[core][kvm][root]") {
+  if (!kvm_here()) return;
+  Bed bed;
+  for (int i = 0; i < 10; ++i) {
+    bed.define_and_start();
+    bed.restart();
+    REQUIRE(::kill(bed.pid(), SIGKILL) == 0);
+    auto seen = bed.seen();
+    while (seen.state != GuestState::Crashed) seen = bed.seen();
+    CHECK(seen.state_reason.find("signal 9") != std::string::npos);
+  }
+}
+
+TEST_CASE("of a machine whose process and warden are gone only that is said", "[core][kvm][root]") {
+  if (!kvm_here()) return;
+  Bed bed;
+  bed.define_and_start();
+  // It dies with its warden, its parent.
+  const auto warden = process_parent(bed.pid());
+  REQUIRE(warden.ok());
+  REQUIRE(warden.value() > 1);
+  REQUIRE(warden.value() != ::getpid());
+  REQUIRE(::kill(warden.value(), SIGKILL) == 0);
+  REQUIRE(bed.becomes(GuestState::Crashed));
+  CHECK(bed.seen().state_reason == "its vmm process is gone and left no report");
+}
+
+TEST_CASE("a machine that is being started is not seen crashed", "[core][kvm]") {
+  if (!kvm_here()) return;
+  Bed bed;
+  bed.define();
+  std::atomic<bool> done = false;
+  std::atomic<int> crashed = 0, looks = 0;
+  std::thread other([&] {
+    for (; !done; ++looks)
+      if (const auto seen = bed.driver().get(bed.guest().uid);
+          seen.ok() && seen.value().state == GuestState::Crashed)
+        ++crashed;
+  });
+  const auto started = bed.driver().start(bed.guest().uid);
+  done = true;
+  other.join();
+  CHECK(started.ok());
+  CHECK(looks > 0);
+  CHECK(crashed == 0);
 }
 
 TEST_CASE("a machine that ends while the agent is away is seen as it ended", "[core][kvm]") {
