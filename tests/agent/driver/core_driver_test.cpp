@@ -10,7 +10,9 @@
 #include "agent/driver/core/driver.h"
 #include "agent/driver/core/vmm_process.h"
 #include "base/file.h"
+#include "base/random.h"
 #include "base/subprocess.h"
+#include "base/uuid.h"
 #include "tests/hypervisor_core/support/console_guest.h"
 #include "tests/hypervisor_core/support/payload.h"
 #include "tests/hypervisor_core/support/payload_kernel.h"
@@ -81,7 +83,7 @@ class Bed {
   std::string boot_id_ = "boot";
   reeve::test::TempDir dir_;
   const core::test::PayloadKernel kernel_{core::test::kConsoleGuest};
-  GuestDefinition guest_{.uid = "6f2b1c1e-0f5d-4a58-9d3c-0b9a3a6c1d2e",
+  GuestDefinition guest_{.uid = new_uuid(SystemRandom::instance()),
                          .display_name = "web",
                          .memory_mib = 16,
                          .kernel_path = kernel_.path(),
@@ -287,7 +289,7 @@ TEST_CASE("a card on a bridge has a tap there while the machine runs", "[core][k
     Bed bed;
     bed.guest().nics = {{.id = "nic0", .mac = "52:54:00:00:00:01", .bridge = bridge}};
     bed.define_and_start();
-    CHECK(ports().find("rv6f2b1c1en0") != std::string::npos);
+    CHECK(ports().find("rv" + bed.guest().uid.substr(0, 8) + "n0") != std::string::npos);
     REQUIRE(bed.driver().power_off(bed.guest().uid).ok());
     CHECK(ports().empty());
     bed.guest().nics[0].bridge = "no-such-bridge";
