@@ -329,7 +329,6 @@ Status CoreDriver::launch(Guest guest, const std::string& saved_state) {
                                     .keep_fds = plugs.value().keep});
   std::optional<Error> failure;
   if (!started.ok()) failure = started.error();
-  guest.process.reset();
   if (!failure) guest.process = std::make_shared<const VmmProcess>(std::move(started).value());
   const bool failed = failure && failure->reason() == "GUEST_START_FAILED";
   // Not free: one of an agent before us has come up.
