@@ -64,13 +64,8 @@ struct CoreEstate {
     INFO(console.output << console.errors << estate.server_log() << estate.agent_log());
     REQUIRE(console.exit_code == 0);
   }
-  std::size_t boots() const {
-    const auto console = estate.reeve({"vm", "console", "web", "--no-follow"});
-    std::size_t count = 0;
-    for (auto at = console.output.find("REEVE-GUEST UP"); at != std::string::npos;
-         at = console.output.find("REEVE-GUEST UP", at + 1))
-      ++count;
-    return count;
+  int boots() const {
+    return times_in(estate.reeve({"vm", "console", "web", "--no-follow"}).output, "REEVE-GUEST UP");
   }
 
   core::test::PayloadKernel kernel{core::test::kConsoleGuest};

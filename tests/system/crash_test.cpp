@@ -26,12 +26,6 @@ int last_heartbeat(const Estate& estate, const std::string& name) {
   return last;
 }
 
-int times_in(const std::string& text, const std::string& part) {
-  int times = 0;
-  for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++times;
-  return times;
-}
-
 TEST_CASE("guests run on through kill -9 of server, agent and libvirtd", "[system][root]") {
   Estate estate;
   estate.import_quick_guest();

@@ -201,4 +201,10 @@ void Estate::wait_until(const std::string& what, const std::function<bool()>& co
   }
 }
 
+int times_in(const std::string& text, const std::string& part) {
+  int times = 0;
+  for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++times;
+  return times;
+}
+
 }  // namespace reeve::test

@@ -69,4 +69,7 @@ class Estate {
   std::optional<Process> agent_{};
 };
 
+/// How often `part` is in `text`.
+int times_in(const std::string& text, const std::string& part);
+
 }  // namespace reeve::test
