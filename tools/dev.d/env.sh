@@ -8,9 +8,9 @@ cache=${REEVE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/reeve}
 
 export CCACHE_DIR=${CCACHE_DIR:-$cache/ccache} CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
 export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$root} CCACHE_NOHASHDIR=1
-# Precompiled headers are only cached when their time stamps are believed.
 # Believes the compiler's own list of headers: to ask the preprocessor again costs half a second a file.
 export CCACHE_DEPEND=1
+# Precompiled headers are only cached when their time stamps are believed.
 export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
 
 fail() { echo "dev: $*" >&2; exit 1; }
