@@ -5,6 +5,8 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Dev CACHE STRING "" FORCE)
 endif()
 
+# g++ frees nothing while it compiles a file, for a tenth of its time; no file takes 1 GB.
+add_compile_options("$<$<CXX_COMPILER_ID:GNU>:--param=ggc-min-expand=1000;--param=ggc-min-heapsize=1500000>")
 add_link_options(-fuse-ld=lld)  # a fifth of the time of the default linker
 
 # Hardening for every build that is not instrumented; the sanitizers bring their own checks.
