@@ -18,20 +18,24 @@ reeve vm create bench --memory 128M --kernel kernel --initrd initrd --cmdline "c
 
 milliseconds() { # of a command
   local begin=$EPOCHREALTIME
-  "$@" >/dev/null 2>&1
+  "$@" >"$dir/start.log" 2>&1 || { cat "$dir/start.log" >&2; return 1; }
   local end=$EPOCHREALTIME
   echo $(((${end/./} - ${begin/./}) / 1000))
 }
-off() { virsh -c "$uri" destroy bench >/dev/null; holds "reeve saw it stop" sh -c "'$bin/reeve' -o csv vm list | grep -q STOPPED" 2>/dev/null; }
+# Reeve must have seen the start before it sees the end: it refuses to start what it believes running.
+seen() { holds "reeve saw bench $1" sh -c "'$bin/reeve' -o csv vm list | grep -q $1" 2>/dev/null; }
+off() { seen RUNNING; virsh -c "$uri" destroy bench >/dev/null; seen STOPPED; }
 
 by_virsh=() by_reeve=() added=()
 for round in $(seq "$rounds"); do
   # Who goes first changes, so that neither profits from what the other has warmed.
   for who in $([ $((round % 2)) = 0 ] && echo virsh reeve || echo reeve virsh); do
     if [ "$who" = virsh ]; then
-      by_virsh+=("$(milliseconds virsh -c "$uri" start bench)")
+      took=$(milliseconds virsh -c "$uri" start bench)
+      by_virsh+=("$took")
     else
-      by_reeve+=("$(milliseconds reeve vm start bench)")
+      took=$(milliseconds reeve vm start bench)
+      by_reeve+=("$took")
     fi
     off
   done
