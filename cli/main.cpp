@@ -55,14 +55,15 @@ int main(int argc, char** argv) {
                  "Server to talk to (default: the one logged in to last)")
       ->envname("REEVE_CONTEXT");
   app.add_flag("--debug", session.debug, "Print every call to stderr");
-  add_login(app, session);
-  add_host(app, session);
-  add_vm(app, session);
-  add_image(app, session);
-  add_job(app, session);
-  add_event(app, session);
-  add_server(app, session);
-  add_completion(app, session);
+  const Verb verbs(app);
+  add_login(verbs, session);
+  add_host(verbs, session);
+  add_vm(verbs, session);
+  add_image(verbs, session);
+  add_job(verbs, session);
+  add_event(verbs, session);
+  add_server(verbs, session);
+  add_completion(verbs, session);
   app.footer(
       "Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 permission, 6 "
       "unreachable,\n"

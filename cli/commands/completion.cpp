@@ -3,6 +3,8 @@
 // short deadline.
 #include <map>
 
+#include <CLI/CLI.hpp>
+
 #include "base/text.h"
 #include "cli/commands/commands.h"
 #include "cli/output/resources.h"
@@ -126,18 +128,16 @@ void print_completions(CLI::App& app, Session& session, const std::vector<std::s
   for (const auto& word : complete(app, session, words)) print(printable(word) + "\n");
 }
 
-void add_completion(CLI::App& app, Session& session) {
+void add_completion(const Verb& app, Session& session) {
   auto shell = std::make_shared<std::string>();
-  auto* completion = app.add_subcommand(
-      "completion", "Print a completion script: source <(reeve completion bash)");
-  completion->add_option("shell", *shell, "bash, zsh or fish")
-      ->required()
-      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
-  completion->callback([&session, shell] {
-    session.action = [shell]() -> Status {
-      print(scripts().at(*shell));
-      return {};
-    };
+  const auto completion =
+      app.add("completion", "Print a completion script: source <(reeve completion bash)");
+  completion.option("shell", *shell, "bash, zsh or fish")
+      .required()
+      .one_of({"bash", "zsh", "fish"});
+  completion.does(session, [shell]() -> Status {
+    print(scripts().at(*shell));
+    return {};
   });
 }
 

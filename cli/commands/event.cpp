@@ -60,37 +60,29 @@ Status audit(Session& session) {
 
 }  // namespace
 
-void add_event(CLI::App& app, Session& session) {
-  auto& event =
-      *app.add_subcommand("event", "What changed, and who changed it")->require_subcommand(1);
+void add_event(const Verb& app, Session& session) {
+  const auto event = app.add_noun("event", "What changed, and who changed it");
   auto arguments = std::make_shared<EventArguments>();
-  const auto add_common = [&](CLI::App* verb) {
-    verb->add_option("--from", arguments->from_revision,
-                     "Changes after this revision; 0 for all kept, -1 for only new ones");
-    verb->add_option("--kind", arguments->kinds, "hosts, vms, images or jobs; may be repeated")
-        ->allow_extra_args(false);
+  const auto add_common = [&](const Verb& verb) {
+    verb.option("--from", arguments->from_revision,
+                "Changes after this revision; 0 for all kept, -1 for only new ones");
+    verb.repeated("--kind", arguments->kinds, "hosts, vms, images or jobs; may be repeated");
   };
-  auto* list_verb = event.add_subcommand("list", "Past changes, oldest first")->alias("ls");
+  const auto list_verb = event.add("list", "Past changes, oldest first").alias("ls");
   add_common(list_verb);
-  list_verb->add_option("--resource", arguments->resource, "Only of this resource, e.g. vms/UID");
-  list_verb->callback([&session, arguments] {
-    session.action = [&session, arguments] { return list(session, *arguments); };
-  });
-  auto* watch_verb =
-      event.add_subcommand("watch", "Changes as they happen; one JSON object a line with -o json");
+  list_verb.option("--resource", arguments->resource, "Only of this resource, e.g. vms/UID");
+  list_verb.does(session, [&session, arguments] { return list(session, *arguments); });
+  const auto watch_verb =
+      event.add("watch", "Changes as they happen; one JSON object a line with -o json");
   add_common(watch_verb);
-  watch_verb->add_flag("--progress", arguments->progress, "Also live progress of jobs");
-  watch_verb->callback([&session, arguments, watch_verb] {
-    const bool given = watch_verb->count("--from") > 0;
-    session.action = [&session, arguments, given] {
-      return watch(session, {.kinds = arguments->kinds,
-                             .progress = arguments->progress,
-                             .from_revision = given ? arguments->from_revision : -1});
-    };
+  watch_verb.flag("--progress", arguments->progress, "Also live progress of jobs");
+  watch_verb.does(session, [&session, arguments, watch_verb] {
+    return watch(session,
+                 {.kinds = arguments->kinds,
+                  .progress = arguments->progress,
+                  .from_revision = watch_verb.was_given("--from") ? arguments->from_revision : -1});
   });
-  event.add_subcommand("audit", "The audit log")->callback([&session] {
-    session.action = [&session] { return audit(session); };
-  });
+  event.add("audit", "The audit log").does(session, [&session] { return audit(session); });
 }
 
 }  // namespace reeve::cli

@@ -173,52 +173,45 @@ Status remove(Session& session, const ImageArguments& arguments) {
 
 }  // namespace
 
-void add_image(CLI::App& app, Session& session) {
-  auto& image = *app.add_subcommand("image", "The library: disks, kernels, initial RAM disks, ISOs")
-                     ->require_subcommand(1);
+void add_image(const Verb& app, Session& session) {
+  const auto image = app.add_noun("image", "The library: disks, kernels, initial RAM disks, ISOs");
   auto arguments = std::make_shared<ImageArguments>();
-  const auto run = [&session, arguments](CLI::App* verb,
+  const auto run = [&session, arguments](const Verb& verb,
                                          Status (*function)(Session&, const ImageArguments&)) {
-    verb->callback([&session, arguments, function] {
-      session.action = [&session, arguments, function] { return function(session, *arguments); };
-    });
+    verb.does(session, [&session, arguments, function] { return function(session, *arguments); });
   };
-  auto* list_verb = image.add_subcommand("list", "List images")->alias("ls");
-  list_verb->add_option("-f,--filter", arguments->filter, "e.g. 'kind = DISK'");
-  list_verb->add_option("--order-by", arguments->order_by,
-                        "display_name, create_time or update_time");
-  list_verb->add_flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
+  const auto list_verb = image.add("list", "List images").alias("ls");
+  list_verb.option("-f,--filter", arguments->filter, "e.g. 'kind = DISK'");
+  list_verb.option("--order-by", arguments->order_by, "display_name, create_time or update_time");
+  list_verb.flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
   run(list_verb, list);
-  auto* show_verb = image.add_subcommand("show", "Show one image");
-  show_verb->add_option("image", arguments->name, "Name, uid or uid prefix")->required();
+  const auto show_verb = image.add("show", "Show one image");
+  show_verb.option("image", arguments->name, "Name, uid or uid prefix").required();
   run(show_verb, show);
-  auto* import_verb = image.add_subcommand("import", "Bring an image into the library");
-  import_verb->add_option("name", arguments->name, "Display name")->required();
-  import_verb->add_option("file", arguments->source, "File here, to upload");
-  import_verb->add_option("--host-path", arguments->host_path,
-                          "File on the host instead, below a folder its agent allows");
-  import_verb->add_option("--kind", arguments->kind, "disk, kernel, initrd or iso")->required();
-  import_verb->add_option("--format", arguments->format,
-                          "raw or qcow2; required for a disk, never guessed");
-  import_verb->add_option("--sha256", arguments->sha256, "Refuse other bytes");
-  import_verb->add_option("--host", arguments->host, "Host to bring it to");
-  import_verb->add_option("--description", arguments->description, "Free text");
-  import_verb->add_option("--label", arguments->labels, "KEY=VALUE; may be repeated")
-      ->allow_extra_args(false);
-  add_change_options(*import_verb, session.change);
+  const auto import_verb = image.add("import", "Bring an image into the library");
+  import_verb.option("name", arguments->name, "Display name").required();
+  import_verb.option("file", arguments->source, "File here, to upload");
+  import_verb.option("--host-path", arguments->host_path,
+                     "File on the host instead, below a folder its agent allows");
+  import_verb.option("--kind", arguments->kind, "disk, kernel, initrd or iso").required();
+  import_verb.option("--format", arguments->format,
+                     "raw or qcow2; required for a disk, never guessed");
+  import_verb.option("--sha256", arguments->sha256, "Refuse other bytes");
+  import_verb.option("--host", arguments->host, "Host to bring it to");
+  import_verb.option("--description", arguments->description, "Free text");
+  import_verb.repeated("--label", arguments->labels, "KEY=VALUE; may be repeated");
+  add_change_options(import_verb, session.change);
   run(import_verb, import);
-  auto* update_verb = image.add_subcommand("update", "Change name, description or labels");
-  update_verb->add_option("image", arguments->name, "Name, uid or uid prefix")->required();
-  update_verb->add_option("--name", arguments->new_name, "New display name");
-  update_verb->add_option("--description", arguments->description, "New description");
-  update_verb->add_option("--label", arguments->labels, "KEY=VALUE; may be repeated")
-      ->allow_extra_args(false);
+  const auto update_verb = image.add("update", "Change name, description or labels");
+  update_verb.option("image", arguments->name, "Name, uid or uid prefix").required();
+  update_verb.option("--name", arguments->new_name, "New display name");
+  update_verb.option("--description", arguments->description, "New description");
+  update_verb.repeated("--label", arguments->labels, "KEY=VALUE; may be repeated");
   run(update_verb, update);
-  auto* delete_verb =
-      image.add_subcommand("delete", "Remove an image no machine uses")->alias("rm");
-  delete_verb->add_option("image", arguments->name, "Name, uid or uid prefix")->required();
-  delete_verb->add_flag("-y,--yes", arguments->yes, "Do not ask");
-  add_change_options(*delete_verb, session.change);
+  const auto delete_verb = image.add("delete", "Remove an image no machine uses").alias("rm");
+  delete_verb.option("image", arguments->name, "Name, uid or uid prefix").required();
+  delete_verb.flag("-y,--yes", arguments->yes, "Do not ask");
+  add_change_options(delete_verb, session.change);
   run(delete_verb, remove);
 }
 

@@ -89,44 +89,42 @@ Status resolve(Session& session, const JobArguments& arguments) {
 
 }  // namespace
 
-void add_change_options(CLI::App& verb, ChangeOptions& change) {
-  verb.add_flag("--async", change.async, "Print the job's name and leave; do not wait");
-  verb.add_flag("--dry-run", change.dry_run, "Show the plan and change nothing");
-  verb.add_option("--wait", change.wait_seconds,
-                  "Seconds to wait for the job; it goes on afterwards (default: until it ends)");
-  verb.add_option("--request-id", change.request_id,
-                  "UUID that makes a retry safe: the same id gives the same job");
+void add_change_options(const Verb& verb, ChangeOptions& change) {
+  verb.flag("--async", change.async, "Print the job's name and leave; do not wait");
+  verb.flag("--dry-run", change.dry_run, "Show the plan and change nothing");
+  verb.option("--wait", change.wait_seconds,
+              "Seconds to wait for the job; it goes on afterwards (default: until it ends)");
+  verb.option("--request-id", change.request_id,
+              "UUID that makes a retry safe: the same id gives the same job");
 }
 
-void add_job(CLI::App& app, Session& session) {
-  auto& job = *app.add_subcommand("job", "Changes under way and done")->require_subcommand(1);
+void add_job(const Verb& app, Session& session) {
+  const auto job = app.add_noun("job", "Changes under way and done");
   auto arguments = std::make_shared<JobArguments>();
-  const auto run = [&session, arguments](CLI::App* verb,
+  const auto run = [&session, arguments](const Verb& verb,
                                          Status (*function)(Session&, const JobArguments&)) {
-    verb->callback([&session, arguments, function] {
-      session.action = [&session, arguments, function] { return function(session, *arguments); };
-    });
+    verb.does(session, [&session, arguments, function] { return function(session, *arguments); });
   };
-  auto* list_verb = job.add_subcommand("list", "List jobs, newest first")->alias("ls");
-  list_verb->add_option("-f,--filter", arguments->filter, "e.g. 'kind = StartVm'");
-  list_verb->add_option("--limit", arguments->limit, "At most this many (default 50)");
-  list_verb->add_flag("--active", arguments->active, "Only unfinished ones");
-  list_verb->add_flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
+  const auto list_verb = job.add("list", "List jobs, newest first").alias("ls");
+  list_verb.option("-f,--filter", arguments->filter, "e.g. 'kind = StartVm'");
+  list_verb.option("--limit", arguments->limit, "At most this many (default 50)");
+  list_verb.flag("--active", arguments->active, "Only unfinished ones");
+  list_verb.flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
   run(list_verb, list);
   const auto named = [&](const char* name, const char* help) {
-    auto* verb = job.add_subcommand(name, help);
-    verb->add_option("job", arguments->job, "uid or uid prefix")->required();
+    const auto verb = job.add(name, help);
+    verb.option("job", arguments->job, "uid or uid prefix").required();
     return verb;
   };
   run(named("show", "Show a job with its steps"), show);
-  auto* wait_verb = named("wait", "Wait for the end of a job");
-  wait_verb->add_option("--wait", session.change.wait_seconds,
-                        "Seconds to wait (default: until it ends)");
+  const auto wait_verb = named("wait", "Wait for the end of a job");
+  wait_verb.option("--wait", session.change.wait_seconds,
+                   "Seconds to wait (default: until it ends)");
   run(wait_verb, wait);
   run(named("cancel", "Stop a job; `job show` says what that does"), cancel);
-  auto* resolve_verb = named("resolve", "Choose for a parked job");
-  resolve_verb->add_option("choice", arguments->choice, "One of the job's choices")->required();
-  add_change_options(*resolve_verb, session.change);
+  const auto resolve_verb = named("resolve", "Choose for a parked job");
+  resolve_verb.option("choice", arguments->choice, "One of the job's choices").required();
+  add_change_options(resolve_verb, session.change);
   run(resolve_verb, resolve);
 }
 

@@ -89,34 +89,29 @@ Status forget_context(const std::string& name) {
 
 }  // namespace
 
-void add_login(CLI::App& app, Session& session) {
-  auto* login = app.add_subcommand("login", "Log in to a server and remember it");
+void add_login(const Verb& app, Session& session) {
+  const auto login = app.add("login", "Log in to a server and remember it");
   auto arguments = std::make_shared<LoginArguments>();
-  login->add_option("server", arguments->server, "HOST:PORT of the API")->required();
-  login->add_option("--token", arguments->token,
-                    "API token (seen by other users of this machine: prefer --token-file)");
-  login->add_option("--token-file", arguments->token_file,
-                    "File with the API token, - for standard input");
-  login->add_option("--fingerprint", arguments->fingerprint,
-                    "Expected SHA-256 fingerprint of the server's CA");
-  login->add_option("--name", arguments->name, "Name of the context (default: default)");
-  login->add_flag("-y,--yes", arguments->yes, "Trust the shown fingerprint without asking");
-  login->callback([&session, arguments] {
-    session.action = [&session, arguments] { return log_in(session, *arguments); };
-  });
+  login.option("server", arguments->server, "HOST:PORT of the API").required();
+  login.option("--token", arguments->token,
+               "API token (seen by other users of this machine: prefer --token-file)");
+  login.option("--token-file", arguments->token_file,
+               "File with the API token, - for standard input");
+  login.option("--fingerprint", arguments->fingerprint,
+               "Expected SHA-256 fingerprint of the server's CA");
+  login.option("--name", arguments->name, "Name of the context (default: default)");
+  login.flag("-y,--yes", arguments->yes, "Trust the shown fingerprint without asking");
+  login.does(session, [&session, arguments] { return log_in(session, *arguments); });
 
-  auto* context =
-      app.add_subcommand("context", "Show and choose remembered servers")->require_subcommand(1);
-  context->add_subcommand("list", "List contexts")->callback([&session] {
-    session.action = [] { return list_contexts(); };
-  });
+  const auto context = app.add_noun("context", "Show and choose remembered servers");
+  context.add("list", "List contexts").does(session, [] { return list_contexts(); });
   auto name = std::make_shared<std::string>();
-  auto* use = context->add_subcommand("use", "Make a context the current one");
-  use->add_option("name", *name)->required();
-  use->callback([&session, name] { session.action = [name] { return use_context(*name); }; });
-  auto* forget = context->add_subcommand("forget", "Forget a context and its token");
-  forget->add_option("name", *name)->required();
-  forget->callback([&session, name] { session.action = [name] { return forget_context(*name); }; });
+  const auto use = context.add("use", "Make a context the current one");
+  use.option("name", *name, "Name of the context").required();
+  use.does(session, [name] { return use_context(*name); });
+  const auto forget = context.add("forget", "Forget a context and its token");
+  forget.option("name", *name, "Name of the context").required();
+  forget.does(session, [name] { return forget_context(*name); });
 }
 
 }  // namespace reeve::cli

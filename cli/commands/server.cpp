@@ -87,32 +87,27 @@ Status delete_token(Session& session, const TokenArguments& arguments) {
 
 }  // namespace
 
-void add_server(CLI::App& app, Session& session) {
-  auto& server = *app.add_subcommand("server", "Facts about the server, and API tokens")
-                      ->require_subcommand(1);
-  server.add_subcommand("info", "Version, identity and capabilities")->callback([&session] {
-    session.action = [&session] { return info(session); };
+void add_server(const Verb& app, Session& session) {
+  const auto server = app.add_noun("server", "Facts about the server, and API tokens");
+  server.add("info", "Version, identity and capabilities").does(session, [&session] {
+    return info(session);
   });
-  auto& token = *server.add_subcommand("token", "API tokens")->require_subcommand(1);
+  const auto token = server.add_noun("token", "API tokens");
   auto arguments = std::make_shared<TokenArguments>();
-  token.add_subcommand("list", "List tokens without their secrets")
-      ->alias("ls")
-      ->callback([&session] { session.action = [&session] { return list_tokens(session); }; });
-  auto* create_verb = token.add_subcommand("create", "Make a token");
-  create_verb->add_option("name", arguments->name, "Display name")->required();
-  create_verb->add_option("--role", arguments->role, "administrator, editor, operator or viewer")
-      ->required();
-  create_verb->add_option("--days", arguments->days, "How long it works (default: until revoked)")
-      ->check(CLI::Range(1, 36500));
-  create_verb->callback([&session, arguments] {
-    session.action = [&session, arguments] { return create_token(session, *arguments); };
+  token.add("list", "List tokens without their secrets").alias("ls").does(session, [&session] {
+    return list_tokens(session);
   });
-  auto* delete_verb = token.add_subcommand("delete", "Revoke a token at once")->alias("rm");
-  delete_verb->add_option("name", arguments->name, "Display name or tokens/UID")->required();
-  delete_verb->add_flag("-y,--yes", arguments->yes, "Do not ask");
-  delete_verb->callback([&session, arguments] {
-    session.action = [&session, arguments] { return delete_token(session, *arguments); };
-  });
+  const auto create_verb = token.add("create", "Make a token");
+  create_verb.option("name", arguments->name, "Display name").required();
+  create_verb.option("--role", arguments->role, "administrator, editor, operator or viewer")
+      .required();
+  create_verb.option("--days", arguments->days, "How long it works (default: until revoked)")
+      .between(1, 36500);
+  create_verb.does(session, [&session, arguments] { return create_token(session, *arguments); });
+  const auto delete_verb = token.add("delete", "Revoke a token at once").alias("rm");
+  delete_verb.option("name", arguments->name, "Display name or tokens/UID").required();
+  delete_verb.flag("-y,--yes", arguments->yes, "Do not ask");
+  delete_verb.does(session, [&session, arguments] { return delete_token(session, *arguments); });
 }
 
 }  // namespace reeve::cli

@@ -24,11 +24,11 @@ struct ListArguments {
   bool watch = false;
 };
 
-void add_list_arguments(CLI::App& verb, const std::shared_ptr<ListArguments>& arguments) {
-  verb.add_option("-f,--filter", arguments->filter, "e.g. 'state = RUNNING AND label.env = prod'");
-  verb.add_option("--order-by", arguments->order_by,
-                  "display_name, create_time or update_time; add ' desc'");
-  verb.add_flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
+void add_list_arguments(const Verb& verb, const std::shared_ptr<ListArguments>& arguments) {
+  verb.option("-f,--filter", arguments->filter, "e.g. 'state = RUNNING AND label.env = prod'");
+  verb.option("--order-by", arguments->order_by,
+              "display_name, create_time or update_time; add ' desc'");
+  verb.flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
 }
 
 Status list(Session& session, const ListArguments& arguments) {
@@ -103,59 +103,55 @@ void set_grace(Request& request, const VerbArguments& arguments) {
       (seconds - static_cast<double>(static_cast<std::int64_t>(seconds))) * 1e9));
 }
 
-CLI::App* add_verb(CLI::App& vm, const std::string& name, const std::string& help, Session& session,
-                   const std::shared_ptr<VerbArguments>& arguments) {
-  auto* verb = vm.add_subcommand(name, help);
-  verb->add_option("vm", arguments->names, "Names, uids, uid prefixes or globs")->required();
-  add_change_options(*verb, session.change);
+Verb add_verb(const Verb& vm, const std::string& name, const std::string& help, Session& session,
+              const std::shared_ptr<VerbArguments>& arguments) {
+  const auto verb = vm.add(name, help);
+  verb.option("vm", arguments->names, "Names, uids, uid prefixes or globs").required();
+  add_change_options(verb, session.change);
   return verb;
 }
 
 template <class Request, class Method>
-void add_power_verb(CLI::App& vm, const std::string& name, const std::string& help,
+void add_power_verb(const Verb& vm, const std::string& name, const std::string& help,
                     Session& session, Method method) {
   auto arguments = std::make_shared<VerbArguments>();
-  auto* verb = add_verb(vm, name, help, session, arguments);
+  const auto verb = add_verb(vm, name, help, session, arguments);
   constexpr bool kHasGrace = requires(Request r) {
     r.mutable_grace();
   };
   if constexpr (kHasGrace) {
-    verb->add_option("--grace", arguments->grace, "Seconds the guest may take (default 60)")
-        ->check(CLI::Range(0.0, 86400.0));
-    verb->add_flag("--force", arguments->force, "Do not ask the guest: same as --grace 0");
+    verb.option("--grace", arguments->grace, "Seconds the guest may take (default 60)")
+        .between(0.0, 86400.0);
+    verb.flag("--force", arguments->force, "Do not ask the guest: same as --grace 0");
   }
-  verb->callback([&session, arguments, method] {
-    session.action = [&session, arguments, method]() -> Status {
-      const auto connection = TRY(session.client());
-      const auto vms = TRY(select_vms(*connection, arguments->names));
-      return for_each_vm(session, vms, [&](Client& client, const v1::VirtualMachine& target) {
-        auto request = request_for<Request>(session, target);
-        if constexpr (kHasGrace) set_grace(request, *arguments);
-        return client.call(method, client.vms(), request);
-      });
-    };
+  verb.does(session, [&session, arguments, method]() -> Status {
+    const auto connection = TRY(session.client());
+    const auto vms = TRY(select_vms(*connection, arguments->names));
+    return for_each_vm(session, vms, [&](Client& client, const v1::VirtualMachine& target) {
+      auto request = request_for<Request>(session, target);
+      if constexpr (kHasGrace) set_grace(request, *arguments);
+      return client.call(method, client.vms(), request);
+    });
   });
 }
 
-void add_delete(CLI::App& vm, Session& session) {
+void add_delete(const Verb& vm, Session& session) {
   auto arguments = std::make_shared<VerbArguments>();
-  auto* verb = add_verb(vm, "delete", "Delete machines and their disks", session, arguments);
-  verb->alias("rm");
-  verb->add_flag("--force", arguments->force, "Power off running machines first");
-  verb->add_flag("-y,--yes", arguments->yes, "Do not ask");
-  verb->callback([&session, arguments] {
-    session.action = [&session, arguments]() -> Status {
-      const auto connection = TRY(session.client());
-      const auto vms = TRY(select_vms(*connection, arguments->names));
-      std::string question = "Delete with all disks:";
-      for (const auto& target : vms) question += " " + printable(target.display_name());
-      if (!session.change.dry_run) TRY(confirm(question + "?", arguments->yes));
-      return for_each_vm(session, vms, [&](Client& client, const v1::VirtualMachine& target) {
-        auto request = request_for<v1::DeleteVmRequest>(session, target);
-        request.set_force(arguments->force);
-        return client.call(&v1::VmService::Stub::DeleteVm, client.vms(), request);
-      });
-    };
+  const auto verb = add_verb(vm, "delete", "Delete machines and their disks", session, arguments);
+  verb.alias("rm");
+  verb.flag("--force", arguments->force, "Power off running machines first");
+  verb.flag("-y,--yes", arguments->yes, "Do not ask");
+  verb.does(session, [&session, arguments]() -> Status {
+    const auto connection = TRY(session.client());
+    const auto vms = TRY(select_vms(*connection, arguments->names));
+    std::string question = "Delete with all disks:";
+    for (const auto& target : vms) question += " " + printable(target.display_name());
+    if (!session.change.dry_run) TRY(confirm(question + "?", arguments->yes));
+    return for_each_vm(session, vms, [&](Client& client, const v1::VirtualMachine& target) {
+      auto request = request_for<v1::DeleteVmRequest>(session, target);
+      request.set_force(arguments->force);
+      return client.call(&v1::VmService::Stub::DeleteVm, client.vms(), request);
+    });
   });
 }
 
@@ -206,54 +202,46 @@ Status update(Session& session, const UpdateArguments& arguments) {
   return finish(session, TRY(client.call(&v1::VmService::Stub::UpdateVm, client.vms(), request)));
 }
 
-void add_update(CLI::App& vm, Session& session) {
+void add_update(const Verb& vm, Session& session) {
   auto arguments = std::make_shared<UpdateArguments>();
-  auto* verb =
-      vm.add_subcommand("update", "Change processors, memory, limits, name, description or labels");
-  verb->add_option("vm", arguments->name, "Name, uid or uid prefix")->required();
-  verb->add_option("--cpus", arguments->cpus, "Virtual processors");
-  verb->add_option("--memory", arguments->memory, "Memory, e.g. 2G");
-  add_limit_options(*verb, arguments->limits);
-  verb->add_option("--name", arguments->new_name, "New display name");
-  verb->add_option("--description", arguments->description, "New description");
-  verb->add_option("--label", arguments->labels, "KEY=VALUE, added to the labels; may be repeated")
-      ->allow_extra_args(false);
-  add_change_options(*verb, session.change);
-  verb->callback([&session, arguments] {
-    session.action = [&session, arguments] { return update(session, *arguments); };
-  });
+  const auto verb =
+      vm.add("update", "Change processors, memory, limits, name, description or labels");
+  verb.option("vm", arguments->name, "Name, uid or uid prefix").required();
+  verb.option("--cpus", arguments->cpus, "Virtual processors");
+  verb.option("--memory", arguments->memory, "Memory, e.g. 2G");
+  add_limit_options(verb, arguments->limits);
+  verb.option("--name", arguments->new_name, "New display name");
+  verb.option("--description", arguments->description, "New description");
+  verb.repeated("--label", arguments->labels, "KEY=VALUE, added to the labels; may be repeated");
+  add_change_options(verb, session.change);
+  verb.does(session, [&session, arguments] { return update(session, *arguments); });
 }
 
-void add_console(CLI::App& vm, Session& session) {
+void add_console(const Verb& vm, Session& session) {
   auto options = std::make_shared<ConsoleOptions>();
-  auto* verb = vm.add_subcommand("console", "Attach to the serial console; Ctrl-] leaves");
-  verb->add_option("vm", options->name, "Name, uid or uid prefix")->required();
-  verb->add_flag("--read-only", options->read_only, "Only look");
-  verb->add_flag("--take-over", options->take_over, "Write even if another client does");
-  verb->add_flag("--no-follow", options->no_follow, "Print what is kept and leave");
-  verb->add_option("--until", options->until, "Leave successfully once the output has this text");
-  verb->add_option("--timeout", options->timeout_seconds, "With --until: seconds to wait for it");
-  verb->callback([&session, options] {
-    session.action = [&session, options] { return attach_console(session, *options); };
-  });
+  const auto verb = vm.add("console", "Attach to the serial console; Ctrl-] leaves");
+  verb.option("vm", options->name, "Name, uid or uid prefix").required();
+  verb.flag("--read-only", options->read_only, "Only look");
+  verb.flag("--take-over", options->take_over, "Write even if another client does");
+  verb.flag("--no-follow", options->no_follow, "Print what is kept and leave");
+  verb.option("--until", options->until, "Leave successfully once the output has this text");
+  verb.option("--timeout", options->timeout_seconds, "With --until: seconds to wait for it");
+  verb.does(session, [&session, options] { return attach_console(session, *options); });
 }
 
 }  // namespace
 
-void add_vm(CLI::App& app, Session& session) {
-  auto& vm = *app.add_subcommand("vm", "Virtual machines")->require_subcommand(1);
+void add_vm(const Verb& app, Session& session) {
+  const auto vm = app.add_noun("vm", "Virtual machines");
   auto list_arguments = std::make_shared<ListArguments>();
-  auto* list_verb = vm.add_subcommand("list", "List machines");
-  list_verb->alias("ls");
-  add_list_arguments(*list_verb, list_arguments);
-  list_verb->callback([&session, list_arguments] {
-    session.action = [&session, list_arguments] { return list(session, *list_arguments); };
-  });
+  const auto list_verb = vm.add("list", "List machines");
+  list_verb.alias("ls");
+  add_list_arguments(list_verb, list_arguments);
+  list_verb.does(session, [&session, list_arguments] { return list(session, *list_arguments); });
   auto name = std::make_shared<std::string>();
-  auto* show_verb = vm.add_subcommand("show", "Show one machine and what can be done with it");
-  show_verb->add_option("vm", *name, "Name, uid or uid prefix")->required();
-  show_verb->callback(
-      [&session, name] { session.action = [&session, name] { return show(session, *name); }; });
+  const auto show_verb = vm.add("show", "Show one machine and what can be done with it");
+  show_verb.option("vm", *name, "Name, uid or uid prefix").required();
+  show_verb.does(session, [&session, name] { return show(session, *name); });
   add_vm_create(vm, session);
   using Stub = v1::VmService::Stub;
   add_power_verb<v1::StartVmRequest>(vm, "start", "Start stopped machines", session,

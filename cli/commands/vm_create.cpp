@@ -112,50 +112,42 @@ Status create(Session& session, const CreateArguments& arguments) {
 
 }  // namespace
 
-void add_limit_options(CLI::App& verb, LimitArguments& arguments) {
-  verb.add_option("--cpu-weight", arguments.cpu_weight,
-                  "Share of the processors against other machines, 1 to 10000, or default");
-  verb.add_option("--cpu-limit", arguments.cpu_limit,
-                  "Processor time at most, in percent of one processor, e.g. 250, or default");
-  verb.add_option("--memory-limit", arguments.memory_limit,
-                  "Memory of the host at most, e.g. 3G: its memory and 128M at least; or default");
+void add_limit_options(const Verb& verb, LimitArguments& arguments) {
+  verb.option("--cpu-weight", arguments.cpu_weight,
+              "Share of the processors against other machines, 1 to 10000, or default");
+  verb.option("--cpu-limit", arguments.cpu_limit,
+              "Processor time at most, in percent of one processor, e.g. 250, or default");
+  verb.option("--memory-limit", arguments.memory_limit,
+              "Memory of the host at most, e.g. 3G: its memory and 128M at least; or default");
 }
 
-void add_vm_create(CLI::App& vm, Session& session) {
+void add_vm_create(const Verb& vm, Session& session) {
   auto arguments = std::make_shared<CreateArguments>();
-  auto* verb = vm.add_subcommand("create", "Create a machine");
-  verb->add_option("name,--name", arguments->name, "Display name")->required();
-  verb->add_option("--image", arguments->images,
-                   "Disk from this library image: NAME or NAME,SIZE; may be repeated")
-      ->allow_extra_args(false);
-  verb->add_option("--disk", arguments->disks, "Empty disk of this size, e.g. 10G; may be repeated")
-      ->allow_extra_args(false);
-  verb->add_option("--nic", arguments->nics,
-                   "user, none, or a bridge, each with optional ,MAC (default: user)")
-      ->allow_extra_args(false);
-  verb->add_option("--cpus", arguments->cpus, "Virtual processors (default 1)");
-  verb->add_option("--memory", arguments->memory, "Memory, e.g. 1G (default 512M)");
-  add_limit_options(*verb, arguments->limits);
-  verb->add_option("--kernel", arguments->kernel, "Boot this kernel image directly");
-  verb->add_option("--initrd", arguments->initrd, "Initial RAM disk image for --kernel");
-  verb->add_option("--cmdline", arguments->command_line, "Kernel command line for --kernel");
-  verb->add_option("--cloud-init", arguments->user_data,
-                   "File with cloud-init user-data, - for standard input");
-  verb->add_option("--meta-data", arguments->meta_data, "File with cloud-init meta-data");
-  verb->add_option("--network-config", arguments->network_config,
-                   "File with cloud-init network-config");
-  verb->add_option("--host", arguments->host, "Host to run on (default: the server chooses)");
-  verb->add_option("--hypervisor", arguments->hypervisor,
-                   "Hypervisor on that host, e.g. qemu or core");
-  verb->add_option("--description", arguments->description, "Free text");
-  verb->add_option("--label", arguments->labels, "KEY=VALUE; may be repeated")
-      ->allow_extra_args(false);
-  verb->add_flag("--guest-agent", arguments->guest_agent, "Give it a qemu-guest-agent channel");
-  verb->add_flag("--start", arguments->start, "Start it once it is made");
-  add_change_options(*verb, session.change);
-  verb->callback([&session, arguments] {
-    session.action = [&session, arguments] { return create(session, *arguments); };
-  });
+  const auto verb = vm.add("create", "Create a machine");
+  verb.option("name,--name", arguments->name, "Display name").required();
+  verb.repeated("--image", arguments->images,
+                "Disk from this library image: NAME or NAME,SIZE; may be repeated");
+  verb.repeated("--disk", arguments->disks, "Empty disk of this size, e.g. 10G; may be repeated");
+  verb.repeated("--nic", arguments->nics,
+                "user, none, or a bridge, each with optional ,MAC (default: user)");
+  verb.option("--cpus", arguments->cpus, "Virtual processors (default 1)");
+  verb.option("--memory", arguments->memory, "Memory, e.g. 1G (default 512M)");
+  add_limit_options(verb, arguments->limits);
+  verb.option("--kernel", arguments->kernel, "Boot this kernel image directly");
+  verb.option("--initrd", arguments->initrd, "Initial RAM disk image for --kernel");
+  verb.option("--cmdline", arguments->command_line, "Kernel command line for --kernel");
+  verb.option("--cloud-init", arguments->user_data,
+              "File with cloud-init user-data, - for standard input");
+  verb.option("--meta-data", arguments->meta_data, "File with cloud-init meta-data");
+  verb.option("--network-config", arguments->network_config, "File with cloud-init network-config");
+  verb.option("--host", arguments->host, "Host to run on (default: the server chooses)");
+  verb.option("--hypervisor", arguments->hypervisor, "Hypervisor on that host, e.g. qemu or core");
+  verb.option("--description", arguments->description, "Free text");
+  verb.repeated("--label", arguments->labels, "KEY=VALUE; may be repeated");
+  verb.flag("--guest-agent", arguments->guest_agent, "Give it a qemu-guest-agent channel");
+  verb.flag("--start", arguments->start, "Start it once it is made");
+  add_change_options(verb, session.change);
+  verb.does(session, [&session, arguments] { return create(session, *arguments); });
 }
 
 }  // namespace reeve::cli
