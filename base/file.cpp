@@ -74,7 +74,9 @@ Status sync_dir(const fs::path& path) {
 Status write_file_durably(const fs::path& path, std::string_view content, mode_t mode) {
   const fs::path temporary = path.string() + ".new";
   const auto fill = [&]() -> Status {
-    const Fd fd = TRY(open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC, mode));
+    // Never what somebody else has put there: the folder may not be ours alone.
+    TRY(remove_file(temporary));
+    const Fd fd = TRY(open_file(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode));
     if (::fchmod(fd.get(), mode) != 0) return errno_error("setting the mode");
     TRY(write_all(fd.get(), std::as_bytes(std::span(content.data(), content.size()))));
     if (::fsync(fd.get()) != 0) return errno_error("syncing");

@@ -21,6 +21,37 @@ TEST_CASE("a durable write replaces the whole file and sets its mode", "[base]")
   CHECK_FALSE(std::filesystem::exists(dir / "a.new"));
 }
 
+TEST_CASE("what others plant where a durable write begins is neither written to nor kept",
+          "[base]") {
+  test::TempDir dir;
+  REQUIRE(write_file_durably(dir / "victim", "untouched", 0644).ok());
+  SECTION("a link to a file") {
+    std::filesystem::create_symlink(dir / "victim", dir / "a.new");
+  }
+  SECTION("a link to nothing yet") {
+    std::filesystem::create_symlink(dir / "not yet", dir / "a.new");
+  }
+  SECTION("another name of a file") {
+    std::filesystem::create_hard_link(dir / "victim", dir / "a.new");
+  }
+  SECTION("a file that somebody has open") {
+    const auto planted = open_file(dir / "a.new", O_RDWR | O_CREAT, 0666);
+    REQUIRE(write_file_durably(dir / "a", "content", 0600).ok());
+    struct stat st {};
+    REQUIRE(::fstat(planted.value().get(), &st) == 0);
+    CHECK(st.st_size == 0);
+    CHECK(st.st_nlink == 0);
+  }
+  REQUIRE(write_file_durably(dir / "a", "content", 0600).ok());
+  CHECK(read_file(dir / "a").value() == "content");
+  CHECK_FALSE(std::filesystem::is_symlink(dir / "a"));
+  CHECK(read_file(dir / "victim").value() == "untouched");
+  CHECK_FALSE(std::filesystem::exists(dir / "not yet"));
+  struct stat st {};
+  REQUIRE(::stat((dir / "victim").c_str(), &st) == 0);
+  CHECK((st.st_mode & 0777) == 0644);
+}
+
 TEST_CASE("a full disk is named as such", "[base]") {
   const auto full = open_file("/dev/full", O_WRONLY);
   CHECK(write_all(full.value().get(), as_bytes("x")).error().reason() == "DISK_FULL");
