@@ -1,5 +1,7 @@
 #include "base/unix_socket.h"
 
+#include <cerrno>
+
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -29,9 +31,12 @@ Result<Fd> make_socket(int flags) {
 Result<Fd> connect_unix(const std::filesystem::path& path, SocketWaits waits) {
   const auto address = TRY(address_of(path.native()));
   Fd socket = TRY(make_socket(waits == SocketWaits::No ? SOCK_NONBLOCK : 0));
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-    return errno_error("connecting to '" + path.native() + "'");
-  return socket;
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
+    return socket;
+  if (errno == EAGAIN)
+    return Error{Code::Unavailable, "SOCKET_FULL",
+                 "connecting to '" + path.native() + "': its listener takes nobody in"};
+  return errno_error("connecting to '" + path.native() + "'");
 }
 
 Result<Fd> listen_unix(const std::filesystem::path& path, int backlog) {

@@ -11,6 +11,7 @@
 #include <deque>
 #include <filesystem>
 #include <optional>
+#include <string>
 
 #include "base/fd.h"
 #include "base/status.h"
@@ -31,26 +32,36 @@ inline constexpr const char* kConsoleSocket = "console.sock";  ///< bytes typed 
 inline constexpr const char* kConsoleLog = "console.log";
 inline constexpr const char* kConsoleTail = "console.tail";  ///< the last console output, likewise
 
-/// One connection. Calls block and are for one thread at a time. A failed call leaves the
-/// connection unusable unless its error came from the machine.
+/// One connection. Calls block, but never beyond their timeout, whatever the other side does. They
+/// are for one thread at a time. A failed call leaves the connection unusable unless its error came
+/// from the machine.
 class ControlClient {
  public:
-  /// Unavailable/VMM_NOT_THERE.
-  static Result<ControlClient> connect(const std::filesystem::path& socket);
+  static constexpr std::chrono::seconds kConnectTimeout{5};
+  /// What a call keeps of events that come before its answer: beyond either it is VMM_FAULTY.
+  static constexpr std::size_t kMaxKeptEvents = 1024, kMaxKeptBytes = 1 << 20;
+
+  /// Unavailable/VMM_NOT_THERE; DeadlineExceeded/VMM_SILENT when too many callers wait before us.
+  static Result<ControlClient> connect(const std::filesystem::path& socket,
+                                       std::chrono::milliseconds timeout = kConnectTimeout);
 
   /// Sends and waits for the answer; the id is chosen here. Errors of the machine as they are;
-  /// Unavailable/VMM_GONE, DeadlineExceeded/VMM_SILENT.
+  /// Unavailable/VMM_GONE, DeadlineExceeded/VMM_SILENT, Internal/VMM_FAULTY.
   Result<v1::ControlReply> call(v1::ControlRequest request, std::chrono::milliseconds timeout);
-  /// The next event on a connection that watches; nothing when `timeout` passes.
-  /// Unavailable/VMM_GONE.
+  /// Sends only: next_event() passes over the answer. Errors of call().
+  Status send(v1::ControlRequest request, std::chrono::milliseconds timeout);
+  /// The next event on a connection that watches; nothing when `timeout` passes, or has passed and
+  /// no whole event was there. Unavailable/VMM_GONE.
   Result<std::optional<v1::ControlEvent>> next_event(std::chrono::milliseconds timeout);
-  /// Readable when next_event() may have something.
+  /// Readable when next_event() may have something, besides what it has read already.
   int fd() const { return socket_.get(); }
 
  private:
   using Deadline = std::chrono::steady_clock::time_point;
   explicit ControlClient(Fd socket) : socket_(std::move(socket)) {}
+  Status send_by(v1::ControlRequest& request, Deadline deadline);
   Result<std::optional<v1::ControlMessage>> receive(Deadline deadline);
+  Error faulty(const std::string& how);
 
   Fd socket_;
   FrameReader reader_;
