@@ -1,5 +1,6 @@
 #include "agent/driver/core/vmm_process.h"
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <sstream>
@@ -25,6 +26,7 @@ using core::control::ControlClient;
 constexpr auto kStartDeadline = 60s;
 constexpr auto kStopDeadline = 5s;
 constexpr auto kWardenDeadline = 2s;
+constexpr auto kWatchDeadline = 1s;  ///< less: who asks may hold what others need
 constexpr const char* kErrors = "vmm.err";
 
 std::string last_words(const std::string& folder) {
@@ -47,6 +49,11 @@ Result<Fd> open_pid(pid_t pid) {
 bool has_ended(int pidfd, std::chrono::milliseconds timeout) {
   pollfd one{pidfd, POLLIN, 0};
   return poll(&one, 1, static_cast<int>(timeout.count())) == 1;
+}
+
+std::chrono::milliseconds time_until(std::chrono::steady_clock::time_point when) {
+  return std::max(
+      std::chrono::ceil<std::chrono::milliseconds>(when - std::chrono::steady_clock::now()), 0ms);
 }
 
 Error start_failed(const std::string& why) {
@@ -75,14 +82,18 @@ Result<VmmProcess> VmmProcess::start(const VmmLaunch& launch) {
   if (!spawned.ok()) return start_failed(spawned.error().message());
   Fd child = TRY(open_pid(spawned.value().pid()));
   const auto end = std::chrono::steady_clock::now() + kStartDeadline;
-  // The socket appears when the machine is ready. Any caller of ours waits on a worker.
+  // It answers when the machine is ready and in its jail. Any caller of ours waits on a worker.
   while (std::chrono::steady_clock::now() < end) {
     if (has_ended(child.get(), 2ms)) {
       siginfo_t ignored{};
       (void)waitid(P_PIDFD, static_cast<id_t>(child.get()), &ignored, WEXITED | WNOHANG);
       return start_failed(last_words(launch.folder));
     }
-    if (!ControlClient::connect(launch.folder + "/" + core::control::kControlSocket).ok()) continue;
+    auto client = ControlClient::connect(launch.folder + "/" + core::control::kControlSocket, 0ms);
+    if (!client.ok()) continue;
+    core::v1::ControlRequest request;
+    request.mutable_get_status();
+    if (!client.value().call(std::move(request), time_until(end)).ok()) continue;
     auto process = find(launch.folder);
     if (!process) continue;
     process->warden_ = std::move(child);
@@ -144,9 +155,12 @@ Result<core::v1::ControlReply> VmmProcess::call(core::v1::ControlRequest request
       return {Code::FailedPrecondition, "GUEST_STATE", "the guest is off"};
     return error;
   };
-  auto client = ControlClient::connect(folder_ + "/" + core::control::kControlSocket);
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  auto client = ControlClient::connect(folder_ + "/" + core::control::kControlSocket, timeout);
   if (!client.ok()) return translate(std::move(client).error());
-  auto reply = client.value().call(std::move(request), timeout);
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+  auto reply = client.value().call(std::move(request), std::max(left, 0ms));
   if (!reply.ok()) return translate(std::move(reply).error());
   return reply;
 }
@@ -164,10 +178,11 @@ Status VmmProcess::end() const {
 }
 
 Result<ControlClient> VmmProcess::watch() const {
-  auto client = TRY(ControlClient::connect(folder_ + "/" + core::control::kControlSocket));
+  auto client =
+      TRY(ControlClient::connect(folder_ + "/" + core::control::kControlSocket, kWatchDeadline));
   core::v1::ControlRequest request;
   request.mutable_watch_state();
-  TRY(client.call(std::move(request), kStopDeadline));
+  TRY(client.send(std::move(request), kWatchDeadline));
   return client;
 }
 

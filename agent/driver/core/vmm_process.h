@@ -46,7 +46,8 @@ class VmmProcess {
   /// After its end: waits for what stands behind it and takes the exit code.
   void reap() const;
   bool is_alive() const;
-  /// Errors as in driver.h.
+  /// Errors as in driver.h; Internal/VMM_FAULTY. It does not block beyond `timeout`, whatever the
+  /// process does.
   Result<core::v1::ControlReply> call(core::v1::ControlRequest request,
                                       std::chrono::milliseconds timeout) const;
   /// Ends it, at the latest with SIGKILL. DeadlineExceeded/HYPERVISOR_BUSY when even that does not
@@ -54,7 +55,7 @@ class VmmProcess {
   Status end() const;
   /// Waits; true when it has ended, and its warden, too.
   bool wait(std::chrono::milliseconds timeout) const;
-  /// A connection that is told of changes of state.
+  /// A connection that is told of changes of state, the present one first. Does not wait for it.
   Result<core::control::ControlClient> watch() const;
 
  private:

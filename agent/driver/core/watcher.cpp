@@ -1,5 +1,8 @@
 #include "agent/driver/core/watcher.h"
 
+#include <algorithm>
+#include <vector>
+
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
@@ -7,6 +10,19 @@
 namespace reeve::agent::core_driver {
 
 using namespace std::chrono_literals;
+using std::chrono::steady_clock;
+
+namespace {
+
+constexpr int kTurn = 16;     ///< events of one process before the others have their turn
+constexpr auto kRest = 20ms;  ///< after a turn, so that no process keeps us busy
+
+int ms_until(steady_clock::time_point when) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(when - steady_clock::now());
+  return static_cast<int>(std::max<std::int64_t>(left.count(), 0));
+}
+
+}  // namespace
 
 Watcher::Watcher(Listener listener)
     : listener_(std::move(listener)), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
@@ -39,12 +55,16 @@ void Watcher::add(const std::string& uid, std::shared_ptr<const VmmProcess> proc
   wake();
 }
 
-bool Watcher::drain(core::control::ControlClient& events) {
-  for (;;) {
-    const auto event = events.next_event(0ms);
-    if (!event.ok()) return false;
-    if (!event.value()) return true;
+bool Watcher::hear(Followed& followed) {
+  followed.unheard = false;
+  for (int heard = 0; heard < kTurn; ++heard) {
+    const auto event = followed.events->next_event(0ms);
+    if (event.ok() && !event.value()) return heard > 0;
+    if (event.ok()) continue;
+    followed.events.reset();
+    return true;
   }
+  return followed.unheard = true;
 }
 
 void Watcher::run() {
@@ -55,20 +75,28 @@ void Watcher::run() {
       if (stopping_) return;
       all = followed_;
     }
+    auto wake_at = steady_clock::time_point::max();
+    const auto begun = steady_clock::now();
     std::vector<pollfd> wait{{wake_.get(), POLLIN, 0}};
     for (const auto& [uid, followed] : all) {
+      const bool rests = followed->events && followed->rests_until > begun;
+      if (rests || followed->unheard) wake_at = std::min(wake_at, followed->rests_until);
       wait.push_back({followed->process->pidfd(), POLLIN, 0});
-      wait.push_back({followed->events ? followed->events->fd() : -1, POLLIN, 0});
+      wait.push_back({followed->events && !rests ? followed->events->fd() : -1, POLLIN, 0});
     }
-    (void)poll(wait.data(), wait.size(), -1);
+    (void)poll(wait.data(), wait.size(),
+               wake_at == steady_clock::time_point::max() ? -1 : ms_until(wake_at));
     eventfd_t ignored = 0;
     (void)eventfd_read(wake_.get(), &ignored);
+    const auto now = steady_clock::now();
     std::size_t at = 1;
     for (const auto& [uid, followed] : all) {
       const bool ended = wait[at].revents != 0;
-      const bool told = wait[at + 1].revents != 0;
+      const bool speaks = followed->events && (wait[at + 1].revents != 0 ||
+                                               (followed->unheard && followed->rests_until <= now));
       at += 2;
-      if (told && !drain(*followed->events)) followed->events.reset();
+      const bool told = speaks && hear(*followed);
+      if (told) followed->rests_until = steady_clock::now() + kRest;
       if (ended) {
         followed->process->reap();
         Lock lock(mutex_);

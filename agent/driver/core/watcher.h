@@ -1,6 +1,9 @@
 // agent/driver/core/watcher.h - one thread that hears of all vmm processes of the host.
+//
+// A process may be in others' hands: however much it says, it gets no more than its turn.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -33,11 +36,14 @@ class Watcher {
   struct Followed {
     std::shared_ptr<const VmmProcess> process{};
     std::optional<core::control::ControlClient> events{};
+    bool unheard = false;  ///< more was there than one turn takes
+    std::chrono::steady_clock::time_point rests_until{};
   };
   void run();
   void wake() const;
-  /// Reads what is there; false when the connection is gone.
-  static bool drain(core::control::ControlClient& events);
+  /// Reads what is there, up to a turn's worth; true when that was anything, or the connection is
+  /// gone.
+  static bool hear(Followed& followed);
 
   const Listener listener_;
   const Fd wake_;

@@ -4,15 +4,21 @@
 #include <thread>
 
 #include <catch2/catch.hpp>
+#include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "agent/driver/core/cgroups.h"
 #include "agent/driver/core/driver.h"
+#include "agent/driver/core/seen.h"
 #include "agent/driver/core/vmm_process.h"
+#include "agent/driver/core/watcher.h"
 #include "base/file.h"
 #include "base/random.h"
 #include "base/subprocess.h"
+#include "base/unix_socket.h"
 #include "base/uuid.h"
+#include "hypervisor_core/control/frame.h"
 #include "tests/hypervisor_core/support/console_guest.h"
 #include "tests/hypervisor_core/support/payload.h"
 #include "tests/hypervisor_core/support/payload_kernel.h"
@@ -161,6 +167,118 @@ TEST_CASE("of a machine whose process and warden are gone only that is said", "[
   REQUIRE(::kill(warden.value(), SIGKILL) == 0);
   REQUIRE(bed.becomes(GuestState::Crashed));
   CHECK(bed.seen().state_reason == "its vmm process is gone and left no report");
+}
+
+TEST_CASE("a machine whose process stands still is asked in vain, but not for ever, and is ended",
+          "[core][kvm]") {
+  if (!kvm_here()) return;
+  Bed bed;
+  bed.define_and_start();
+  const auto process = VmmProcess::find(bed.guest().run_dir + "/vmm");
+  REQUIRE(process);
+  REQUIRE(::kill(process->pid(), SIGSTOP) == 0);
+  // More of them than its socket has room for.
+  for (int i = 0; i < 12; ++i) {
+    CAPTURE(i);
+    core::v1::ControlRequest request;
+    request.mutable_get_status();
+    const auto begun = std::chrono::steady_clock::now();
+    const auto reply = process->call(std::move(request), 200ms);
+    REQUIRE_FALSE(reply.ok());
+    CHECK(reply.error().reason() == "HYPERVISOR_BUSY");
+    CHECK(std::chrono::steady_clock::now() - begun < 2s);
+  }
+  const auto begun = std::chrono::steady_clock::now();
+  REQUIRE(bed.driver().power_off(bed.guest().uid).ok());
+  CHECK(std::chrono::steady_clock::now() - begun < 15s);
+  CHECK(bed.seen().state == GuestState::Stopped);
+  CHECK(bed.seen().state_reason == "powered off");
+}
+
+namespace {
+
+/// A process that stands for a reeve-vmm in somebody else's hands: it lives, and its control socket
+/// is ours.
+class Captured {
+ public:
+  Captured() {
+    listener_ = listen_unix(folder() + "/control.sock", 4).value();
+    auto spawned = Process::spawn({"sleep", "1000"}, {}, Process::Session::Own);
+    REQUIRE(spawned.ok());
+    sleep_ = std::move(spawned).value();
+    const auto ticks = process_start_ticks(sleep_->pid()).value();
+    REQUIRE(write_file_durably(folder() + "/vmm.pid",
+                               std::to_string(sleep_->pid()) + " " + std::to_string(ticks) + "\n")
+                .ok());
+  }
+  ~Captured() { kill(); }
+  std::string folder() const { return dir_.path().string(); }
+  std::shared_ptr<const VmmProcess> process() const {
+    auto found = VmmProcess::find(folder());
+    REQUIRE(found);
+    return std::make_shared<const VmmProcess>(std::move(*found));
+  }
+  int listener() const { return listener_.get(); }
+  void kill() {
+    if (!sleep_) return;
+    sleep_->signal(SIGKILL);
+    (void)sleep_->wait(5s);
+    sleep_.reset();
+  }
+
+ private:
+  reeve::test::TempDir dir_;
+  Fd listener_;
+  std::optional<Process> sleep_;
+};
+
+}  // namespace
+
+TEST_CASE("a vmm process that tells without end is heard in its turn, and others in theirs",
+          "[core]") {
+  Captured flooding, other;
+  std::atomic<bool> goes_on{true};
+  std::atomic<std::uint64_t> sent{0};
+  std::thread flood([&] {
+    core::v1::ControlMessage message;
+    (void)message.mutable_event();
+    std::string many;
+    while (many.size() < (1 << 20)) core::control::append_frame(many, message.SerializeAsString());
+    pollfd wait{flooding.listener(), POLLIN, 0};
+    if (::poll(&wait, 1, 10'000) != 1) return;
+    const Fd socket(::accept(flooding.listener(), nullptr, nullptr));
+    // So much that it lasts when this thread has to wait for its turn. More than root may not.
+    const int much = 8 << 20;
+    (void)setsockopt(socket.get(), SOL_SOCKET, SO_SNDBUFFORCE, &much, sizeof much);
+    for (std::size_t at = 0; goes_on;) {
+      pollfd room{socket.get(), POLLOUT, 0};
+      if (::poll(&room, 1, 100) != 1) continue;
+      const auto n =
+          ::send(socket.get(), many.data() + at, many.size() - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (n < 0) return;
+      at = (at + static_cast<std::size_t>(n)) % many.size();
+      ++sent;
+    }
+  });
+  std::atomic<int> changes{0};
+  std::atomic<bool> other_ended{false};
+  Watcher watcher({.changed = [&](const auto&) { ++changes; },
+                   .ended = [&](const auto& uid, const auto&) { other_ended = uid == "other"; }});
+  watcher.add("flooding", flooding.process());
+  watcher.add("other", other.process());
+  for (int i = 0; i < 500 && (sent < 20 || changes < 3); ++i) std::this_thread::sleep_for(10ms);
+  CHECK(changes >= 3);
+  const int before = changes;
+  const auto begun = std::chrono::steady_clock::now();
+  other.kill();
+  for (int i = 0; i < 500 && !other_ended; ++i) std::this_thread::sleep_for(10ms);
+  CHECK(other_ended);
+  std::this_thread::sleep_for(200ms);
+  // What is told on takes time elsewhere, too: the observer asks, the server hears.
+  const auto took = std::chrono::steady_clock::now() - begun;
+  CHECK(changes - before <= took / 20ms + 2);
+  goes_on = false;
+  flood.join();
 }
 
 TEST_CASE("a machine that is being started is not seen crashed", "[core][kvm]") {
