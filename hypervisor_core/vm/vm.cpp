@@ -1,5 +1,6 @@
 #include "hypervisor_core/vm/vm.h"
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 
@@ -12,8 +13,6 @@
 
 namespace reeve::core {
 namespace {
-
-constexpr std::size_t kMaxWaitingEvents = 64;
 
 v1::ExitReport report_of(v1::ExitReport::Kind kind, std::string message) {
   v1::ExitReport report;
@@ -308,10 +307,15 @@ void Vm::vcpu_stopped(std::uint32_t vcpu, const accel::Exit& exit) {
   post({.vcpu = vcpu, .exit = exit});
 }
 
+/// None is dropped: whoever raised it may be parked until it has been acted on. A guest can fill no
+/// more than a place for each event and for each vCPU's exit.
 void Vm::post(Occurrence occurrence) {
   {
     Lock lock(events_mutex_);
-    if (events_.size() >= kMaxWaitingEvents) return;  // a guest that floods has been heard already
+    const auto waits = [&](const Occurrence& other) {
+      return occurrence.event && other.event == occurrence.event;
+    };
+    if (std::any_of(events_.begin(), events_.end(), waits)) return;
     events_.push_back(std::move(occurrence));
   }
   events_changed_.notify_all();

@@ -3,6 +3,9 @@
 #include <array>
 #include <cstring>
 #include <fstream>
+#include <future>
+#include <thread>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -19,7 +22,8 @@ using namespace std::chrono_literals;
 /// A Multiboot kernel of 32-bit code at 1 MiB, in a file.
 class PayloadKernel {
  public:
-  explicit PayloadKernel(std::initializer_list<int> code) {
+  PayloadKernel(std::initializer_list<int> code) : PayloadKernel(std::vector<int>(code)) {}
+  explicit PayloadKernel(const std::vector<int>& code) {
     std::string image(4096, '\0');
     const std::uint32_t flags = 1u << 16;
     const std::array<std::uint32_t, 8> header{0x1badb002, flags,    0u - 0x1badb002 - flags,
@@ -89,6 +93,57 @@ TEST_CASE("a guest that panics says so and goes on", "[vm][kvm]") {
   CHECK(vm->state() == Vm::State::Running);
   for (int i = 0; i < 2000 && vm->console().end_offset() == 0; ++i) (void)vm->wait_until_ended(2ms);
   CHECK(vm->console().read(0, 100).bytes == "p");
+}
+
+TEST_CASE("however many events wait, the one that ends the machine is not lost", "[vm][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  std::vector<int> code{0xb9,           200,  0,    0,    0,  // ecx = 200
+                        OUT(0x505, 1),  0x49, 0x75, 0xf6,     // panic, until 0
+                        OUT(0x3f8, 'p')};
+  auto expected = v1::ExitReport::KIND_GUEST_POWER_OFF;
+  std::vector<int> last;
+  SECTION("power off") {
+    last = {0x66, 0xba, 0x04, 0x06, 0x66, 0xb8, 0x00, 0x34, 0x66, 0xef, 0xeb, 0xfe};
+  }
+  SECTION("debug exit") {
+    last = {OUT(0xf4, 7), 0xeb, 0xfe};
+    expected = v1::ExitReport::KIND_DEBUG_EXIT;
+  }
+  SECTION("reset") {
+    last = {0xb0, 0xfe, 0xe6, 0x64, 0xeb, 0xfe};
+    expected = v1::ExitReport::KIND_GUEST_RESET;
+  }
+  SECTION("triple fault") {
+    last = {0x0f, 0x0b};  // ud2 without an IDT
+    expected = v1::ExitReport::KIND_TRIPLE_FAULT;
+  }
+  code.insert(code.end(), last.begin(), last.end());
+  const PayloadKernel kernel(code);
+  auto config = config_for(kernel);
+  config.set_on_reset(v1::ON_RESET_STOP);
+  // The machine's thread is held at the first event, so that all others wait.
+  const auto here = std::this_thread::get_id();
+  std::promise<void> go_on;
+  const auto released = go_on.get_future().share();
+  VmOptions options;
+  options.on_change = [&] {
+    if (std::this_thread::get_id() != here) released.wait();
+  };
+  auto made = Vm::create(config, *kvm, options);
+  REQUIRE(made.ok());
+  auto& vm = *made.value();
+  REQUIRE(vm.start().ok());
+  for (int i = 0; i < 5000 && vm.console().end_offset() == 0; ++i) (void)vm.wait_until_ended(2ms);
+  CHECK(vm.console().end_offset() == 1);
+  (void)vm.wait_until_ended(50ms);  // the guest is one instruction from its end
+  go_on.set_value();
+  REQUIRE(vm.wait_until_ended(10s));
+  const auto kind = vm.exit()->kind();
+  // A KVM that emulates gives up on an exception without a handler.
+  CHECK((kind == expected || (expected == v1::ExitReport::KIND_TRIPLE_FAULT &&
+                              kind == v1::ExitReport::KIND_EMULATION_FAILURE)));
+  CHECK(vm.status().guest_panicked());
 }
 
 TEST_CASE("ACPI sleep state 5 ends the machine as powered off", "[vm][kvm]") {
