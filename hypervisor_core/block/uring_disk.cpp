@@ -1,6 +1,8 @@
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <deque>
+#include <thread>
 
 #include <liburing.h>
 #include <linux/falloc.h>
@@ -14,6 +16,8 @@
 
 namespace reeve::core {
 namespace {
+
+constexpr auto kTryAgain = std::chrono::milliseconds(1);
 
 /// Requests wait in waiting_ while `depth` are with the kernel. Whatever the kernel answers short
 /// or cannot do (a short read, no hole punching) is finished inline: rare, and simpler than
@@ -43,6 +47,10 @@ class UringDisk final : public AsyncDisk {
   void prepare(io_uring_sqe& sqe, const DiskRequest& request) const;
   DiskOutcome conclude(const DiskRequest& request, int result);
   void collect();
+  void hand_over();
+  std::size_t with_kernel() const {
+    return slots_.size() - free_.size() - ::io_uring_sq_ready(&ring_);
+  }
 
   Disk& disk_;
   std::vector<DiskRequest> slots_;
@@ -128,7 +136,6 @@ void UringDisk::submit(DiskRequest request) {
 }
 
 void UringDisk::kick() {
-  bool any = false;
   while (!waiting_.empty() && !free_.empty()) {
     io_uring_sqe* sqe = ::io_uring_get_sqe(&ring_);
     if (sqe == nullptr) break;
@@ -138,11 +145,20 @@ void UringDisk::kick() {
     waiting_.pop_front();
     prepare(*sqe, slots_[slot]);
     ::io_uring_sqe_set_data64(sqe, slot);
-    any = true;
   }
-  if (any)
-    while (::io_uring_submit(&ring_) == -EINTR) {
-    }
+  hand_over();
+}
+
+/// The kernel may take only some or none: it is short of memory (EAGAIN), or wants completions
+/// taken first (EBUSY). The rest stays in the ring. A completion brings us back here; when none is
+/// to come, nothing else does, so that it is tried until it works.
+void UringDisk::hand_over() {
+  while (::io_uring_sq_ready(&ring_) != 0) {
+    const int taken = ::io_uring_submit(&ring_);
+    if (taken > 0 || taken == -EINTR) continue;
+    if (with_kernel() != 0) return;
+    std::this_thread::sleep_for(kTryAgain);
+  }
 }
 
 DiskOutcome UringDisk::conclude(const DiskRequest& request, int result) {
@@ -170,7 +186,7 @@ void UringDisk::collect() {
 
 void UringDisk::reap(std::vector<DiskCompletion>& out) {
   collect();
-  if (!waiting_.empty()) kick();
+  kick();
   out.insert(out.end(), done_.begin(), done_.end());
   done_.clear();
 }
@@ -181,7 +197,7 @@ void UringDisk::settle() {
     collect();
     if (waiting_.empty() && free_.size() == slots_.size()) return;
     io_uring_cqe* cqe = nullptr;
-    if (free_.size() != slots_.size()) (void)::io_uring_wait_cqe(&ring_, &cqe);
+    if (with_kernel() != 0) (void)::io_uring_wait_cqe(&ring_, &cqe);
   }
 }
 
