@@ -61,6 +61,7 @@ struct Block::Pending {
   Chain chain;
   DiskRequest request{};
   bool flush_after = false;  ///< the driver did not take FLUSH: every write is written through
+  bool flushing = false;     ///< its write is done, the flush after it is under way
   bool waits = false;        ///< counted in waiting_
 };
 
@@ -254,7 +255,8 @@ void Block::Lane::collect() {
       wait(tag, outcome);
       continue;
     }
-    if (outcome == DiskOutcome::Done && std::exchange(pending.flush_after, false)) {
+    if (outcome == DiskOutcome::Done && pending.flush_after &&
+        !std::exchange(pending.flushing, true)) {
       disk_->submit({.kind = DiskRequest::Kind::Flush, .tag = tag});
       submitted_again_ = true;
       continue;
@@ -268,6 +270,7 @@ void Block::Lane::collect() {
 
 void Block::Lane::wait(std::size_t slot, DiskOutcome outcome) {
   auto& pending = *slots_[slot];
+  pending.flushing = false;  // from the write on: a flush that failed may have lost it
   waiting_.push_back(slot);
   timer_.arm(kRetryWaiting);
   block_.waits_for_errors_ = outcome == DiskOutcome::Failed;

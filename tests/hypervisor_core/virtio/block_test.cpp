@@ -69,8 +69,14 @@ class FullDisk final : public Disk {
     return {};
   }
   Status write_zeroes(std::uint64_t, std::uint64_t, Unmap) override { return {}; }
-  Status flush() override { return ++flushes, Status{}; }
+  Status flush() override {
+    ++flushes;
+    if (flush_fails) return Error{Code::Internal, "SYSTEM_CALL", "I/O error"};
+    if (flush_full) return Error{Code::ResourceExhausted, "DISK_FULL", "no room"};
+    return {};
+  }
   bool full = true, broken = false;
+  bool flush_fails = false, flush_full = false;
   std::vector<std::pair<std::uint64_t, std::string>> written{};
   int flushes = 0;
 };
@@ -365,6 +371,45 @@ TEST_CASE("a driver that cannot flush gets every write written through", "[virti
   }
   Guest guest(*block.value());
   CHECK(guest.write(0, std::string(512, 'x')) == 0);
+  CHECK(disk.flushes == 1);
+}
+
+TEST_CASE("a write that is written through waits until its flush, too, has gone through",
+          "[virtio]") {
+  FullDisk disk;
+  disk.full = false;
+  auto options = inline_io();
+  SECTION("no room for it") {
+    disk.flush_full = true;
+  }
+  SECTION("errors, which are to be waited for") {
+    disk.flush_fails = true;
+    options.on_error = BlockOptions::OnError::Wait;
+  }
+  auto block = Block::create(disk, options);
+  Guest guest(*block.value(), kFlushBit);
+  CHECK(guest.write(0, std::string(512, 'x')) == -1);
+  CHECK(block.value()->waiting() == 1);
+  for (int again = 2; again <= 3; ++again) {
+    block.value()->on_event(1, guest.bench);  // the timer
+    CHECK(guest.bench.drivers[0].used_index() == 0);
+    CHECK(disk.flushes == again);
+  }
+  disk.flush_full = disk.flush_fails = false;
+  block.value()->on_event(1, guest.bench);
+  CHECK(guest.bench.drivers[0].used_index() == 1);
+  CHECK(disk.flushes == 4);
+  CHECK(disk.written.size() == 4);  // what a failed flush dropped is not there to be flushed again
+  CHECK(block.value()->waiting() == 0);
+}
+
+TEST_CASE("a write that is written through fails with its flush", "[virtio]") {
+  FullDisk disk;
+  disk.full = false;
+  disk.flush_fails = true;
+  auto block = Block::create(disk, inline_io());
+  Guest guest(*block.value(), kFlushBit);
+  CHECK(guest.write(0, std::string(512, 'x')) == 1);
   CHECK(disk.flushes == 1);
 }
 
