@@ -221,10 +221,12 @@ void Vsock::accept_programs() {
     event.data.fd = socket.get();
     if (::epoll_ctl(poll_.get(), EPOLL_CTL_ADD, socket.get(), &event) != 0) return;
     const int fd = socket.get();
-    greetings_[fd].socket = std::move(socket);
+    greetings_[fd] = {.socket = std::move(socket), .number = ++greeted_};
   }
   // The listener would keep us awake: take the oldest that has said nothing yet out of the way.
-  greetings_.erase(greetings_.begin());
+  greetings_.erase(std::min_element(
+      greetings_.begin(), greetings_.end(),
+      [](const auto& a, const auto& b) { return a.second.number < b.second.number; }));
 }
 
 /// Reads byte by byte, so that what follows the line stays in the socket for the guest.

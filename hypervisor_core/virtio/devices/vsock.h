@@ -84,6 +84,7 @@ class Vsock final : public Device {
   struct Greeting {
     Fd socket{};
     std::string line{};
+    std::uint64_t number = 0;  ///< in the order of their coming
   };
 
   Vsock(VsockHost& host, std::uint64_t guest_cid, Fd poll, WakeFd wake)
@@ -110,6 +111,7 @@ class Vsock final : public Device {
   std::map<Ports, std::unique_ptr<VsockConnection>> connections_;
   std::map<int, Ports> by_fd_;
   std::map<int, Greeting> greetings_;
+  std::uint64_t greeted_ = 0;
   std::map<Ports, bool> answered_;  ///< host-made connections whose "OK" is still owed
   std::deque<VsockHeader> resets_;  ///< for packets of no connection; bounded
   Ports last_served_{};             ///< whose turn it was

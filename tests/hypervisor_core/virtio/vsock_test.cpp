@@ -160,6 +160,24 @@ TEST_CASE("a program that does not speak the greeting is hung up on", "[virtio]"
   CHECK(machine.heard().header.operation == 0);
 }
 
+TEST_CASE("of programs that say nothing the oldest gives way, whatever its number", "[virtio]") {
+  Machine machine;
+  const auto connect = [&] {
+    auto program = connect_unix(machine.dir / "vsock", SocketWaits::Yes).value();
+    machine.run();
+    return program;
+  };
+  auto leaver = connect();
+  const auto oldest = connect();
+  leaver.reset();
+  machine.run();
+  const auto newer = connect();  // has the leaver's descriptor, the lowest
+  std::vector<Fd> more;
+  for (int i = 0; i < 62; ++i) more.push_back(connect());
+  CHECK(take(oldest) == "(end)");
+  CHECK(take(newer) == "(nothing)");
+}
+
 TEST_CASE("a port that nobody listens on is refused", "[virtio]") {
   Machine machine;
   machine.say(Machine::to_host(7, 9, kVsockRequest));
