@@ -12,6 +12,7 @@ enum class MachineEvent : std::uint8_t {
   DebugExit,     ///< isa-debug-exit; the value is the code
   Panicked,      ///< pvpanic: the guest kernel crashed and stays
   DiskWaiting,   ///< not the guest: a request started to wait for the host's disk, or all are done
+  NetworkLost,   ///< not the guest: the host's side of a network card has gone, for good
   AlarmChanged,  ///< the clock's alarm is due at another time than before
   CrashLoaded,   ///< pvpanic: it crashed and a crash kernel takes over
 };

@@ -1,6 +1,7 @@
 #include "hypervisor_core/vm/peripherals.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include <fcntl.h>
 
@@ -81,10 +82,15 @@ struct Peripherals::DiskUnit final : Unit, virtio::BlockEvents {
   std::unique_ptr<Disk> disk{};
 };
 
-struct Peripherals::NicUnit final : Unit {
+struct Peripherals::NicUnit final : Unit, virtio::NetEvents {
+  explicit NicUnit(MachineEvents* to) : events(to) {}
   ~NicUnit() override {
     transport.reset();
     device.reset();
+  }
+  void backend_lost() override {
+    lost = true;
+    if (events != nullptr) events->raise(MachineEvent::NetworkLost, 0);
   }
   void describe(v1::MachineStatus& status) const override {
     const auto& counters = static_cast<const virtio::Net&>(*device).counters();
@@ -96,6 +102,8 @@ struct Peripherals::NicUnit final : Unit {
     out.set_sent_bytes(counters.sent_bytes);
     out.set_dropped_frames(counters.dropped_in);
   }
+  MachineEvents* const events;
+  std::atomic<bool> lost{false};
   std::unique_ptr<NetBackend> backend{};
 };
 
@@ -149,11 +157,12 @@ Status Peripherals::add_disk(const v1::DiskConfig& config, std::uint32_t vcpus) 
 }
 
 Status Peripherals::add_nic(const v1::NicConfig& config) {
-  auto unit = std::make_unique<NicUnit>();
+  auto unit = std::make_unique<NicUnit>(world_.events);
   unit->id = config.id();
   unit->backend =
       TRY(world_.open_network ? world_.open_network(config) : open_network_backend(config));
-  unit->device = TRY(virtio::Net::create(*unit->backend, {.mac = mac_of(config.mac())}));
+  unit->device =
+      TRY(virtio::Net::create(*unit->backend, {.mac = mac_of(config.mac()), .events = unit.get()}));
   return plug(std::move(unit), ThreadRole::Network);
 }
 
@@ -274,6 +283,18 @@ std::string Peripherals::waiting_disks() const {
     out += "disk '" + disk->id + "': " + std::to_string(disk->block().waiting()) +
            (disk->block().waits_for_errors() ? " requests fail on the host"
                                              : " requests wait for room on the host");
+  }
+  return out;
+}
+
+std::string Peripherals::lost_network() const {
+  std::string out;
+  for (const auto& unit : units_) {
+    const auto* nic = dynamic_cast<const NicUnit*>(unit.get());
+    if (nic == nullptr || !nic->lost) continue;
+    if (!out.empty()) out += "; ";
+    out += "network card '" + nic->id + "': its " + std::string(nic->backend->kind()) +
+           " on the host has gone";
   }
   return out;
 }

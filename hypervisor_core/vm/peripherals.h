@@ -36,7 +36,7 @@ struct PeripheralsWorld {
   pci::Root& root;
   PrepareThread prepare_thread{};   ///< runs first on every device thread
   OpenNetwork open_network{};       ///< empty: open_network_backend()
-  MachineEvents* events = nullptr;  ///< hears DiskWaiting; may be null
+  MachineEvents* events = nullptr;  ///< hears DiskWaiting and NetworkLost; may be null
 };
 
 class Peripherals {
@@ -70,6 +70,8 @@ class Peripherals {
   void describe(v1::MachineStatus& status) const;
   /// Disks with requests that wait for the host, for a person; empty: none. Any thread.
   std::string waiting_disks() const;
+  /// Network cards whose backend has gone, for a person; empty: none. Any thread.
+  std::string lost_network() const;
   /// Asks the guest how it uses its memory; describe() has the answer some time later.
   void ask_for_statistics();
   /// What the guest has written is on the host's storage when it returns. While none of them runs.

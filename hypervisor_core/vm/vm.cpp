@@ -375,9 +375,12 @@ void Vm::act_on(const Occurrence& occurrence) {
 void Vm::act_on_event(MachineEvent event, std::uint32_t value) {
   switch (event) {
     case MachineEvent::Panicked:
-    case MachineEvent::CrashLoaded: guest_panicked_ = true; return;
-    case MachineEvent::AlarmChanged: return;  // serve_events() looks before it waits
-    case MachineEvent::DiskWaiting: return;   // follow_disks() comes after every event
+    case MachineEvent::CrashLoaded:
+      if (!guest_panicked_.exchange(true)) ++alarms_;
+      return;
+    case MachineEvent::NetworkLost: ++alarms_; return;  // once for each card
+    case MachineEvent::AlarmChanged: return;            // serve_events() looks before it waits
+    case MachineEvent::DiskWaiting: return;             // follow_disks() comes after every event
     case MachineEvent::PowerOff:
       if (after_power_off_ == AfterPowerOff::Restart) return start_again();
       return end(report_of(v1::ExitReport::KIND_GUEST_POWER_OFF, "the guest powered off"));
@@ -451,6 +454,7 @@ v1::MachineStatus Vm::status() const {
   status.set_cpu_time_us(cpu_time);
   board_->peripherals().describe(status);
   status.set_boot_format(std::string(boot_format_));
+  status.set_lost_network(board_->peripherals().lost_network());
   if (lazy_) status.set_memory_to_read_bytes(lazy_->bytes_left());
   return status;
 }

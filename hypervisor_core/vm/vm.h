@@ -99,6 +99,9 @@ class Vm final : private MachineEvents {
 
   State state() const { return state_.load(std::memory_order_acquire); }
   std::uint32_t resets() const { return resets_; }
+  /// Rises when status() has something new that is neither a state nor a reset: the guest's kernel
+  /// has crashed, or a network card has lost its other side.
+  std::uint32_t alarms() const { return alarms_; }
   /// Set once Ended.
   std::optional<v1::ExitReport> exit() const;
   v1::MachineStatus status() const;
@@ -167,6 +170,7 @@ class Vm final : private MachineEvents {
 
   std::atomic<State> state_{State::Created};
   std::atomic<std::uint32_t> resets_{0};
+  std::atomic<std::uint32_t> alarms_{0};
   std::atomic<bool> guest_panicked_{false};
   std::atomic<AfterPowerOff> after_power_off_{AfterPowerOff::End};
 

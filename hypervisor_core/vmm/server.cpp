@@ -64,10 +64,11 @@ void Server::serve() {
     const bool ended = vm_.state() == Vm::State::Ended;
     if (ended && give_up_at == std::chrono::steady_clock::time_point::max())
       give_up_at = std::chrono::steady_clock::now() + kFarewell;
-    const auto resets = vm_.resets();
-    if (vm_.state() != last_state_ || resets != last_resets_) {
+    const auto resets = vm_.resets(), alarms = vm_.alarms();
+    if (vm_.state() != last_state_ || resets != last_resets_ || alarms != last_alarms_) {
       last_state_ = vm_.state();
       last_resets_ = resets;
+      last_alarms_ = alarms;
       ++state_changes_;
     }
     console_.write_log();
@@ -297,7 +298,8 @@ bool Server::has_more_to_tell(const Connection& connection) const {
 }
 
 void Server::push_events(Connection& connection) {
-  if (connection.watches_state && connection.told_changes != state_changes_) {
+  if (connection.watches_state && connection.told_changes != state_changes_ &&
+      connection.backlog.size() < kMaxBacklog) {
     connection.told_changes = state_changes_;
     v1::ControlMessage message;
     *message.mutable_event()->mutable_state_changed() = vm_.status();

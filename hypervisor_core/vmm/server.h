@@ -74,7 +74,7 @@ class Server {
   std::chrono::steady_clock::time_point rest_until_{};
   std::uint64_t state_changes_ = 0;
   Vm::State last_state_ = Vm::State::Created;
-  std::uint32_t last_resets_ = 0;
+  std::uint32_t last_resets_ = 0, last_alarms_ = 0;
 };
 
 }  // namespace reeve::core::vmm

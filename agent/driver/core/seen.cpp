@@ -46,6 +46,10 @@ GuestSeen seen_running(const v1::GuestRecord& record, const v1::MachineStatus& s
   GuestSeen seen = seen_as(record, record.running());
   seen.state = GuestState::Running;
   using Status = v1::MachineStatus;
+  if (!status.lost_network().empty())
+    seen.state_reason = status.lost_network() +
+                        "; it comes back when the guest is stopped and "
+                        "started";
   if (status.state() == Status::STATE_PAUSED) seen.state = GuestState::Paused;
   if (status.state() == Status::STATE_WAITING_FOR_SPACE) {
     seen.state = GuestState::Paused;

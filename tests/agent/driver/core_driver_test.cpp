@@ -342,6 +342,19 @@ TEST_CASE("a start that fails says why and leaves the machine off", "[core][kvm]
   CHECK(bed.seen().state_reason.find("/nowhere/vmlinux") != std::string::npos);
 }
 
+TEST_CASE("a machine whose network has gone says so, and what brings it back", "[core]") {
+  core::v1::GuestRecord record;
+  core::v1::MachineStatus status;
+  status.set_state(core::v1::MachineStatus::STATE_RUNNING);
+  CHECK(seen_running(record, status).state_reason.empty());
+  status.set_lost_network("network card 'net0': its passt on the host has gone");
+  const auto seen = seen_running(record, status);
+  CHECK(seen.state == GuestState::Running);
+  CHECK(seen.state_reason ==
+        "network card 'net0': its passt on the host has gone; it comes back when the guest is "
+        "stopped and started");
+}
+
 TEST_CASE("a machine without a kernel is refused", "[core]") {
   Bed bed;
   bed.guest().kernel_path.clear();

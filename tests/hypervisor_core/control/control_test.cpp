@@ -357,6 +357,25 @@ TEST_CASE("pause, resume, reset and stop work over the control socket, watchers 
   CHECK(saw_end);
 }
 
+TEST_CASE("watchers are told when the guest's kernel crashes", "[control][kvm]") {
+  if (!core::test::kvm_or_skip()) return;
+  // Waits for input, panics twice, halts.
+  const core::test::PayloadKernel kernel{0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf7,
+                                         0x66, 0xba, 0x05, 0x05, 0xb0, 0x01, 0xee, 0xee, 0xf4};
+  Resident vmm(kernel.config());
+  auto watcher = vmm.connect();
+  REQUIRE(watcher.call(request_for([](auto& r) { r.mutable_watch_state(); }), 5s).ok());
+  const auto first = watcher.next_event(5s);
+  REQUIRE((first.ok() && first.value()));
+  CHECK_FALSE(first.value()->state_changed().guest_panicked());
+  REQUIRE(watcher.call(request_for([](auto& r) { r.mutable_write_console()->set_input("x"); }), 5s)
+              .ok());
+  const auto told = watcher.next_event(5s);
+  REQUIRE((told.ok() && told.value()));
+  CHECK(told.value()->state_changed().guest_panicked());
+  CHECK(told.value()->state_changed().state() == v1::MachineStatus::STATE_RUNNING);
+}
+
 TEST_CASE("the exit report and the last console output stay in the run directory",
           "[control][kvm]") {
   if (!core::test::kvm_or_skip()) return;

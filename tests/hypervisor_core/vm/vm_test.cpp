@@ -1,6 +1,7 @@
 #include "hypervisor_core/vm/vm.h"
 
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <fstream>
 #include <future>
@@ -8,10 +9,18 @@
 #include <vector>
 
 #include <catch2/catch.hpp>
+#include <signal.h>
+#include <sys/socket.h>
 
+#include "base/subprocess.h"
 #include "base/text.h"
+#include "hypervisor_core/memory/layout.h"
+#include "hypervisor_core/pci/root.h"
+#include "hypervisor_core/virtio/pci_layout.h"
 #include "hypervisor_core/vm/config.h"
+#include "tests/hypervisor_core/support/fake_board.h"
 #include "tests/hypervisor_core/support/payload.h"
+#include "tests/hypervisor_core/virtio/driver_side.h"
 #include "tests/support/temp_dir.h"
 
 namespace reeve::core {
@@ -144,6 +153,84 @@ TEST_CASE("however many events wait, the one that ends the machine is not lost",
   CHECK((kind == expected || (expected == v1::ExitReport::KIND_TRIPLE_FAULT &&
                               kind == v1::ExitReport::KIND_EMULATION_FAILURE)));
   CHECK(vm.status().guest_panicked());
+}
+
+namespace {
+
+/// Drives the first PCI device of a running machine as far as its receive queue, as its guest
+/// would.
+void take_network_card(Board& board, virtio::test::DriverSide& receive) {
+  using namespace virtio::pci_layout;
+  const auto set = [&](std::uint64_t at, std::uint64_t value, std::size_t size) {
+    std::array<std::byte, 8> bytes{};
+    put_number(bytes, value);
+    board.mmio_write(kPciWindow32.base + at, std::span(bytes).first(size));
+  };
+  const auto status = [&] {
+    std::byte value{};
+    board.mmio_read(kPciWindow32.base + kDeviceStatus, std::span(&value, 1));
+    return std::to_integer<unsigned>(value);
+  };
+  test::write_number(board.pci().ecam(), (1 << 15) + pci::kCommand, 6, 2);
+  set(kDeviceStatus, 3, 1);
+  const auto& ring = receive.config();
+  for (std::uint32_t half = 0; half < 2; ++half) {
+    set(kDriverFeatureSelect, half, 4);
+    set(kDriverFeature, ring.features >> (32 * half) & 0xffffffff, 4);
+  }
+  set(kDeviceStatus, 0xb, 1);
+  set(kQueueSelect, 0, 2);
+  set(kQueueSize, ring.size, 2);
+  set(kQueueDescriptors, ring.descriptors, 8);
+  set(kQueueAvailable, ring.available, 8);
+  set(kQueueUsed, ring.used, 8);
+  set(kQueueEnable, 1, 2);
+  set(kDeviceStatus, 0xf, 1);
+  CHECK(status() == 0xf);
+}
+
+}  // namespace
+
+TEST_CASE("a machine says that the passt of its network card has gone", "[vm][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  std::array<int, 2> ends{};
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+  Fd ours(ends[0]), theirs(ends[1]);
+  auto passt = Process::spawn({"passt", "--quiet", "--foreground", "--fd", "10"}, {},
+                              Process::Session::Own, {{theirs.get(), 10}});
+  theirs.reset();
+  if (!passt.ok() || passt.value().wait(300ms).ok()) {
+    WARN("skipped: passt does not run here");
+    return;
+  }
+  const PayloadKernel kernel{0xf4, 0xeb, 0xfd};
+  auto config = config_for(kernel);
+  auto& nic = *config.add_nics();
+  nic.set_id("net0");
+  nic.set_mac("52:54:00:12:34:50");
+  nic.set_passt_fd(static_cast<std::uint32_t>(ours.get()));
+  std::atomic<int> changes{0};
+  VmOptions options;
+  options.on_change = [&] { ++changes; };
+  auto made = Vm::create(config, *kvm, options);
+  if (!made.ok()) FAIL(made.error().message());
+  ours.release();  // the machine's now
+  auto& vm = *made.value();
+  REQUIRE(vm.start().ok());
+  virtio::test::DriverSide receive(vm.board().memory(), 0x200000);
+  for (int i = 0; i < 8; ++i) receive.submit({receive.writable(1526)});
+  take_network_card(vm.board(), receive);
+  CHECK(vm.status().lost_network().empty());
+  CHECK(vm.alarms() == 0);
+  const int before = changes;
+  passt.value().signal(SIGKILL);
+  for (int i = 0; i < 2000 && vm.alarms() == 0; ++i) (void)vm.wait_until_ended(5ms);
+  CHECK(vm.status().lost_network() == "network card 'net0': its passt on the host has gone");
+  CHECK(vm.alarms() == 1);
+  for (int i = 0; i < 2000 && changes == before; ++i) (void)vm.wait_until_ended(5ms);
+  CHECK(changes > before);
+  CHECK(vm.state() == Vm::State::Running);
 }
 
 TEST_CASE("ACPI sleep state 5 ends the machine as powered off", "[vm][kvm]") {
