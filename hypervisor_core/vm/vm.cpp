@@ -59,7 +59,7 @@ Result<std::unique_ptr<Vm>> Vm::restore(StateSource& source, accel::Accelerator&
   TRY(vm->build(Start::Restored));
   Lock lock(vm->verbs_);
   TRY(load_machine(reader, *vm->board_, vm->vcpus_));
-  vm->boot_format_ = "saved state";
+  vm->set_boot_format("saved state");
   vm->state_ = State::Paused;
   return vm;
 }
@@ -79,7 +79,7 @@ Result<std::unique_ptr<Vm>> Vm::restore_lazily(
   TRY(vm->build(Start::Restored));
   Lock lock(vm->verbs_);
   TRY(vm->begin_lazily(std::move(file), std::move(index), machine));
-  vm->boot_format_ = "saved state";
+  vm->set_boot_format("saved state");
   vm->state_ = State::Paused;
   return vm;
 }
@@ -143,8 +143,13 @@ Status Vm::build(Start start) {
 
 Status Vm::boot() {
   const auto entry = TRY(board_->load_kernel());
-  boot_format_ = boot::image_format_name(entry.format);
+  set_boot_format(boot::image_format_name(entry.format));
   return cpu::enter_image(vcpus_[0]->vcpu(), board_->memory(), entry);
+}
+
+void Vm::set_boot_format(std::string_view format) {
+  Lock lock(exit_mutex_);
+  boot_format_ = format;
 }
 
 Status Vm::require_alive() const {
@@ -453,7 +458,10 @@ v1::MachineStatus Vm::status() const {
   status.set_exits(exits);
   status.set_cpu_time_us(cpu_time);
   board_->peripherals().describe(status);
-  status.set_boot_format(std::string(boot_format_));
+  {
+    Lock lock(exit_mutex_);
+    status.set_boot_format(std::string(boot_format_));
+  }
   status.set_lost_network(board_->peripherals().lost_network());
   if (lazy_) status.set_memory_to_read_bytes(lazy_->bytes_left());
   return status;

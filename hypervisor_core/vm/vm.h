@@ -146,6 +146,7 @@ class Vm final : private MachineEvents {
   Status restart() REEVE_REQUIRES(verbs_);
   void start_again() REEVE_REQUIRES(verbs_);
   void end(v1::ExitReport report) REEVE_REQUIRES(verbs_);
+  void set_boot_format(std::string_view format);
   Status require_alive() const;
   Status begin_lazily(Fd file, SavedIndex index, const std::string& machine) REEVE_REQUIRES(verbs_);
   void memory_lost(const Error& error);
@@ -166,7 +167,6 @@ class Vm final : private MachineEvents {
   std::vector<accel::CpuState> power_on_;  ///< of each vCPU, for reset
   accel::InterruptControllerState power_on_interrupts_;
   std::unique_ptr<LazyMemory> lazy_;  ///< null when memory was there from the start
-  std::string_view boot_format_;
 
   std::atomic<State> state_{State::Created};
   std::atomic<std::uint32_t> resets_{0};
@@ -177,6 +177,7 @@ class Vm final : private MachineEvents {
   mutable Mutex exit_mutex_;
   mutable CondVar ended_;
   std::optional<v1::ExitReport> exit_ REEVE_GUARDED_BY(exit_mutex_);
+  std::string_view boot_format_ REEVE_GUARDED_BY(exit_mutex_);  ///< a reset may change it
 
   Mutex events_mutex_;
   CondVar events_changed_;

@@ -1,7 +1,9 @@
 #include "hypervisor_core/vmm/server.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <utility>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -31,11 +33,39 @@ void fill_error(v1::ControlError& out, const Error& error) {
   out.set_message(error.message());
 }
 
+/// Counts what goes into a file.
+class CountedSink final : public StateSink {
+ public:
+  CountedSink(int fd, std::atomic<std::uint64_t>& bytes) : file_(fd), bytes_(bytes) {}
+  Status write(std::span<const std::byte> bytes) override {
+    TRY(file_.write(bytes));
+    bytes_ += bytes.size();
+    return {};
+  }
+
+ private:
+  FdSink file_;
+  std::atomic<std::uint64_t>& bytes_;
+};
+
+const char* doing_of(v1::ControlRequest::VerbCase verb) {
+  using Verb = v1::ControlRequest;
+  switch (verb) {
+    case Verb::kPause: return "is being paused";
+    case Verb::kResume: return "is being resumed";
+    case Verb::kReset: return "is being reset";
+    case Verb::kStop: return "is being stopped";
+    case Verb::kSave: return "is being saved";
+    default: return "gets a larger disk";
+  }
+}
+
 }  // namespace
 
 struct Server::Connection {
-  explicit Connection(Fd s) : socket(std::move(s)) {}
+  Connection(Fd s, std::uint64_t n) : socket(std::move(s)), number(n) {}
   Fd socket;
+  const std::uint64_t number;
   control::FrameReader reader{};
   std::string backlog{};
   bool watches_console = false, watches_state = false;
@@ -72,7 +102,7 @@ void Server::serve() {
       ++state_changes_;
     }
     console_.write_log();
-    bool busy = false;
+    bool busy = owes_answers();
     const bool resting = !ended && std::chrono::steady_clock::now() < rest_until_;
     std::vector<pollfd> wait{{resting ? -1 : wake_, POLLIN, 0}, {listener_.get(), POLLIN, 0}};
     for (auto& connection : connections_) {
@@ -90,6 +120,7 @@ void Server::serve() {
     eventfd_t rings = 0;
     if (eventfd_read(wake_, &rings) == 0) rest_until_ = std::chrono::steady_clock::now() + kRest;
     finish_agent_call();
+    finish_verbs();
     thaw_when_due();
     for (std::size_t i = 2; i < callers_end; ++i) {
       auto& connection = connections_[i - 2];
@@ -99,7 +130,7 @@ void Server::serve() {
         alive = receive(*connection);
       if (alive) continue;
       if (agent_call_ && agent_call_->caller == connection.get()) agent_call_->caller = nullptr;
-      if (thaw_ && thaw_->caller == connection.get()) thaw_.emplace();
+      if (thaw_ && thaw_->caller == connection.get()) *thaw_ = {};  // due at once
       connection.reset();
     }
     std::erase(connections_, nullptr);
@@ -111,7 +142,7 @@ void Server::serve() {
 void Server::accept_caller() {
   Fd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!socket || connections_.size() >= kMaxConnections) return;
-  connections_.push_back(std::make_unique<Connection>(std::move(socket)));
+  connections_.push_back(std::make_unique<Connection>(std::move(socket), ++callers_));
 }
 
 bool Server::receive(Connection& connection) {
@@ -139,6 +170,7 @@ bool Server::flush(Connection& connection) {
 }
 
 void Server::answer(Connection& connection, const v1::ControlRequest& request) {
+  if (auto verb = slow_verb(request)) return begin_verb(connection, request, std::move(verb));
   v1::ControlMessage message;
   auto& reply = *message.mutable_reply();
   reply.set_id(request.id());
@@ -157,14 +189,10 @@ Status Server::obey(Connection& connection, const v1::ControlRequest& request,
   using Verb = v1::ControlRequest;
   switch (request.verb_case()) {
     case Verb::kGetStatus: vm_.board().peripherals().ask_for_statistics(); break;
-    case Verb::kPause: TRY(vm_.pause()); break;
-    case Verb::kResume: TRY(vm_.state() == Vm::State::Created ? vm_.start() : vm_.resume()); break;
-    case Verb::kReset: TRY(vm_.reset()); break;
     case Verb::kPressPowerButton:
       TRY(vm_.press_power_button(request.press_power_button().restart() ? Vm::AfterPowerOff::Restart
                                                                         : Vm::AfterPowerOff::End));
       break;
-    case Verb::kStop: vm_.stop(); break;
     case Verb::kWatchConsole:
       connection.watches_console = true;
       connection.console_offset = request.watch_console().from_offset();
@@ -180,7 +208,6 @@ Status Server::obey(Connection& connection, const v1::ControlRequest& request,
       connection.watches_state = true;
       connection.told_changes = state_changes_ - 1;  // the present state comes first
       return {};
-    case Verb::kSave: TRY(save(request.save().file_name())); break;
     case Verb::kSetBalloon: {
       const std::uint64_t mib = request.set_balloon().inflate_mib();
       if (mib > vm_.config().memory_mib())
@@ -188,10 +215,6 @@ Status Server::obey(Connection& connection, const v1::ControlRequest& request,
       TRY(vm_.board().peripherals().set_balloon(mib << 20));
       break;
     }
-    case Verb::kDiskGrown:
-      TRY(vm_.board().peripherals().grow_disk(request.disk_grown().disk_id(),
-                                              request.disk_grown().size_bytes()));
-      break;
     default:
       return Error{Code::Unimplemented, "CONTROL_VERB", "this reeve-vmm does not know that call"};
   }
@@ -199,8 +222,86 @@ Status Server::obey(Connection& connection, const v1::ControlRequest& request,
   return {};
 }
 
+std::function<Status()> Server::slow_verb(const v1::ControlRequest& request) {
+  using Verb = v1::ControlRequest;
+  switch (request.verb_case()) {
+    case Verb::kPause: return [this] { return vm_.pause(); };
+    case Verb::kResume:
+      return [this] { return vm_.state() == Vm::State::Created ? vm_.start() : vm_.resume(); };
+    case Verb::kReset: return [this] { return vm_.reset(); };
+    case Verb::kStop:
+      return [this] {
+        vm_.stop();
+        return Status{};
+      };
+    case Verb::kSave: return [this, name = request.save().file_name()] { return save(name); };
+    case Verb::kDiskGrown:
+      return [this, grown = request.disk_grown()] {
+        return vm_.board().peripherals().grow_disk(grown.disk_id(), grown.size_bytes());
+      };
+    default: return {};
+  }
+}
+
+void Server::begin_verb(const Connection& connection, const v1::ControlRequest& request,
+                        std::function<Status()> verb) {
+  {
+    Lock lock(verbs_mutex_);
+    verbs_waiting_.push_back({connection.number, request.id(), request.verb_case()});
+  }
+  verbs_.run([this, verb = std::move(verb)] {
+    auto outcome = verb();
+    {
+      Lock lock(verbs_mutex_);
+      verbs_waiting_.front().outcome = std::move(outcome);
+      verbs_done_.push_back(std::move(verbs_waiting_.front()));
+      verbs_waiting_.pop_front();
+    }
+    (void)eventfd_write(wake_, 1);
+  });
+}
+
+/// Answers those whose calls are done, if they are still there.
+void Server::finish_verbs() {
+  std::vector<UnderWay> done;
+  {
+    Lock lock(verbs_mutex_);
+    done = std::exchange(verbs_done_, {});
+  }
+  for (const auto& verb : done) {
+    const auto caller = std::find_if(connections_.begin(), connections_.end(),
+                                     [&](const auto& c) { return c->number == verb.caller; });
+    if (caller == connections_.end()) continue;
+    v1::ControlMessage message;
+    auto& reply = *message.mutable_reply();
+    reply.set_id(verb.id);
+    if (verb.outcome.ok())
+      *reply.mutable_status() = status();
+    else
+      fill_error(*reply.mutable_error(), verb.outcome.error());
+    (*caller)->send(message);
+  }
+}
+
+bool Server::owes_answers() const {
+  Lock lock(verbs_mutex_);
+  return !verbs_waiting_.empty() || !verbs_done_.empty();
+}
+
+/// What verbs_ does now, for a person; may be empty.
+std::string Server::doing() const {
+  Lock lock(verbs_mutex_);
+  if (verbs_waiting_.empty()) return "";
+  const auto verb = verbs_waiting_.front().verb;
+  std::string text = doing_of(verb);
+  if (verb == v1::ControlRequest::kSave)
+    text += ", " + std::to_string(saved_bytes_ >> 20) + " MiB written so far";
+  return text;
+}
+
 v1::MachineStatus Server::status() const {
   auto status = vm_.status();
+  status.set_doing(doing());
   for (const auto& measure : jail_.measures()) {
     auto& out = *status.add_jail();
     out.set_name(std::string(measure.name));
@@ -217,7 +318,8 @@ Status Server::save(const std::string& file_name) {
   const Fd file(openat(run_dir_, file_name.c_str(),
                        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!file) return errno_error("making " + file_name);
-  FdSink sink(file.get());
+  saved_bytes_ = 0;
+  CountedSink sink(file.get(), saved_bytes_);
   auto saved = vm_.save(sink);
   if (saved.ok() && fsync(file.get()) != 0) saved = errno_error("writing " + file_name);
   if (!saved.ok()) unlinkat(run_dir_, file_name.c_str(), 0);

@@ -1,17 +1,24 @@
 // hypervisor_core/vmm/server.h - answers the control socket of one machine until it has ended.
 //
-// One thread. A caller that is slow to read its console or events loses nothing but time: output
-// waits in the console ring, not here. At most kMaxConnections callers.
+// One thread, and another one for calls that wait for the machine's threads and disks: pause,
+// resume, reset, stop, save, disk_grown. They are done one at a time, in the order they came; all
+// others are answered meanwhile. A caller that is slow to read its console or events loses nothing
+// but time: output waits in the console ring, not here. At most kMaxConnections callers.
 #pragma once
 
+#include <atomic>
 #include <chrono>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/fd.h"
+#include "base/mutex.h"
 #include "base/status.h"
+#include "base/thread.h"
 #include "hypervisor_core/control/frame.h"
 #include "hypervisor_core/sandbox/report.h"
 #include "hypervisor_core/vm/vm.h"
@@ -41,6 +48,13 @@ class Server {
   bool flush(Connection& connection);
   void answer(Connection& connection, const v1::ControlRequest& request);
   Status obey(Connection& connection, const v1::ControlRequest& request, v1::ControlReply& reply);
+  /// The call as something to do on verbs_; empty when it is answered at once.
+  std::function<Status()> slow_verb(const v1::ControlRequest& request);
+  void begin_verb(const Connection& connection, const v1::ControlRequest& request,
+                  std::function<Status()> verb);
+  void finish_verbs();
+  bool owes_answers() const;
+  std::string doing() const;
   Status save(const std::string& file_name);
   Status call_guest_agent(Connection& connection, const v1::ControlRequest& request);
   void finish_agent_call();
@@ -58,6 +72,7 @@ class Server {
   const int run_dir_;
   const sandbox::Report& jail_;
   std::vector<std::unique_ptr<Connection>> connections_;
+  std::uint64_t callers_ = 0;  ///< so far; names a connection
   /// The guest agent answers one call at a time; this one waits.
   struct AgentCall {
     Connection* caller = nullptr;  ///< null when it hung up meanwhile
@@ -75,6 +90,18 @@ class Server {
   std::uint64_t state_changes_ = 0;
   Vm::State last_state_ = Vm::State::Created;
   std::uint32_t last_resets_ = 0, last_alarms_ = 0;
+
+  struct UnderWay {
+    std::uint64_t caller = 0;
+    std::uint64_t id = 0;
+    v1::ControlRequest::VerbCase verb{};
+    Status outcome{};
+  };
+  mutable Mutex verbs_mutex_;
+  std::deque<UnderWay> verbs_waiting_ REEVE_GUARDED_BY(verbs_mutex_);  ///< the first is under way
+  std::vector<UnderWay> verbs_done_ REEVE_GUARDED_BY(verbs_mutex_);
+  std::atomic<std::uint64_t> saved_bytes_{0};  ///< of the last save
+  WorkerPool verbs_{"vm-verbs", 1};            ///< last: its thread uses the members above
 };
 
 }  // namespace reeve::core::vmm

@@ -24,7 +24,8 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using core::v1::ControlRequest;
 
-constexpr auto kLook = 5s;
+constexpr std::chrono::milliseconds kLook = 5s;
+constexpr std::chrono::milliseconds kLookAgain = 200ms;
 constexpr auto kVerb = 30s;
 constexpr auto kSave = 30min;
 constexpr const char* kSavedFile = "saved.state";  ///< while it is written
@@ -137,7 +138,20 @@ Result<CoreDriver::Found> CoreDriver::find(std::string_view uid) {
   return guest;
 }
 
-Result<GuestSeen> CoreDriver::see(const Guest& guest) const {
+std::chrono::milliseconds CoreDriver::patience_with(const std::string& uid) {
+  Lock lock(mutex_);
+  return silent_.contains(uid) ? kLookAgain : kLook;
+}
+
+void CoreDriver::note_look(const std::string& uid, bool silent) {
+  Lock lock(mutex_);
+  if (silent)
+    silent_.insert(uid);
+  else
+    silent_.erase(uid);
+}
+
+Result<GuestSeen> CoreDriver::see(const Guest& guest, std::chrono::milliseconds patience) const {
   if (!guest.process) return seen_off(guest.record, options_.boot_id);
   if (!guest.process->is_alive()) {
     (void)guest.process->wait(0ms);  // for its warden, which may have something to say
@@ -145,11 +159,11 @@ Result<GuestSeen> CoreDriver::see(const Guest& guest) const {
   }
   ControlRequest request;
   request.mutable_get_status();
-  const auto reply = guest.process->call(std::move(request), kLook);
+  const auto reply = guest.process->call(std::move(request), patience);
   const bool ending = reply.ok()
                           ? reply.value().status().state() == core::v1::MachineStatus::STATE_ENDED
                           : reply.error().reason() == "GUEST_STATE";
-  if (ending && guest.process->wait(kLook)) return seen_off(guest.record, options_.boot_id);
+  if (ending && guest.process->wait(patience)) return seen_off(guest.record, options_.boot_id);
   if (!reply.ok()) return reply.error();
   return seen_running(guest.record, reply.value().status());
 }
@@ -178,7 +192,8 @@ Result<std::vector<GuestSeen>> CoreDriver::list() {
   for (const auto& uid : uids) {
     auto found = find(uid);
     if (!found.ok()) continue;  // removed meanwhile
-    auto seen = see(found.value());
+    auto seen = see(found.value(), patience_with(uid));
+    note_look(uid, !seen.ok());
     if (!seen.ok()) {
       seen = seen_running(found.value().record, {});
       seen.value().state_reason = "its vmm process does not answer";
@@ -200,7 +215,9 @@ Result<std::vector<GuestUse>> CoreDriver::use() {
   for (const auto& guest : guests) {
     ControlRequest request;
     request.mutable_get_status();
-    const auto reply = guest.process->call(std::move(request), kLook);
+    const auto& uid = guest.record.uid();
+    const auto reply = guest.process->call(std::move(request), patience_with(uid));
+    note_look(uid, !reply.ok());
     if (!reply.ok()) continue;
     const auto& status = reply.value().status();
     all.push_back(use_of(guest.record, status, rss_mib(guest.process->pid())));
@@ -249,6 +266,7 @@ Status CoreDriver::undefine(std::string_view uid) {
     guests_.erase(guest.record.uid());
   }
   services_.forget(guest.record.uid());
+  note_look(guest.record.uid(), false);
   tell(guest.record.uid());
   return {};
 }

@@ -4,8 +4,10 @@
 // of a machine is a record on disk; everything else is found out from its process.
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "agent/driver/core/cgroups.h"
@@ -68,7 +70,12 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
   Result<std::string> log_path(std::string_view uid) override;
 
   Result<Found> find(std::string_view uid);
-  Result<GuestSeen> see(const Guest& guest) const;
+  Result<GuestSeen> see(const Guest& guest,
+                        std::chrono::milliseconds patience = std::chrono::seconds(5)) const;
+  /// How long a look at all machines waits for this one: those that were silent the last time do
+  /// not hold up the others.
+  std::chrono::milliseconds patience_with(const std::string& uid);
+  void note_look(const std::string& uid, bool silent);
   /// A machine that was started with the agent's channel; its process may have ended.
   static bool has_agent(const Guest& guest) {
     return guest.process && guest.record.running().guest_agent();
@@ -95,6 +102,7 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
   Mutex releasing_;  // held while ended() releases; never taken under mutex_
   Mutex mutex_;
   std::map<std::string, Guest, std::less<>> guests_ REEVE_GUARDED_BY(mutex_);
+  std::set<std::string> silent_ REEVE_GUARDED_BY(mutex_);  ///< at the last look at all machines
   std::string without_limits_ REEVE_GUARDED_BY(mutex_){};  ///< why; empty when all is well
   Mutex listener_mutex_;  // held while the listener runs; never taken under mutex_
   std::function<void(std::string)> changed_ REEVE_GUARDED_BY(listener_mutex_);

@@ -56,6 +56,7 @@ GuestSeen seen_running(const v1::GuestRecord& record, const v1::MachineStatus& s
     seen.state_reason = status.waiting_for() + "; it goes on by itself when that is over";
   }
   if (status.guest_panicked()) seen.state_reason = "the guest's kernel has crashed";
+  if (!status.doing().empty()) seen.state_reason = "it " + status.doing();
   seen.start_time = from_micros(record.start_time_us());
   seen.pending_restart = pending_restart(record);
   seen.reboots = status.resets();

@@ -281,6 +281,31 @@ TEST_CASE("a vmm process that tells without end is heard in its turn, and others
   flood.join();
 }
 
+TEST_CASE("a machine that does not answer holds up the look at all machines once", "[core][kvm]") {
+  if (!kvm_here()) return;
+  Bed bed;
+  bed.define_and_start();
+  const pid_t pid = bed.pid();
+  REQUIRE(::kill(pid, SIGSTOP) == 0);
+  const auto look = [&] {
+    const auto begun = std::chrono::steady_clock::now();
+    const auto all = bed.driver().list();
+    REQUIRE((all.ok() && all.value().size() == 1));
+    CHECK(bed.driver().use().ok());
+    return std::pair(std::chrono::steady_clock::now() - begun, all.value()[0]);
+  };
+  auto [first, seen] = look();
+  CHECK(first >= 4s);
+  CHECK(first < 9s);
+  CHECK(seen.state_reason == "its vmm process does not answer");
+  for (int i = 0; i < 3; ++i) CHECK(look().first < 3s);
+  REQUIRE(::kill(pid, SIGCONT) == 0);
+  auto last = look();
+  for (int i = 0; i < 50 && !last.second.state_reason.empty(); ++i) last = look();
+  CHECK(last.second.state == GuestState::Running);
+  CHECK(last.second.state_reason.empty());
+}
+
 TEST_CASE("a machine that is being started is not seen crashed", "[core][kvm]") {
   if (!kvm_here()) return;
   Bed bed;
@@ -353,6 +378,16 @@ TEST_CASE("a machine whose network has gone says so, and what brings it back", "
   CHECK(seen.state_reason ==
         "network card 'net0': its passt on the host has gone; it comes back when the guest is "
         "stopped and started");
+}
+
+TEST_CASE("a machine that is being saved or paused says so", "[core]") {
+  core::v1::GuestRecord record;
+  core::v1::MachineStatus status;
+  status.set_state(core::v1::MachineStatus::STATE_PAUSED);
+  status.set_doing("is being saved, 12 MiB written so far");
+  const auto seen = seen_running(record, status);
+  CHECK(seen.state == GuestState::Paused);
+  CHECK(seen.state_reason == "it is being saved, 12 MiB written so far");
 }
 
 TEST_CASE("a machine without a kernel is refused", "[core]") {
