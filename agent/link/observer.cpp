@@ -197,15 +197,37 @@ void Observer::drop_guest(const std::string& hypervisor, const std::string& uid)
 }
 
 void Observer::images_changed() {
-  workers_.run([this, gate = gate_, world = world_] {
+  images_are_ = Images::Listing;
+  list_images();
+}
+
+void Observer::list_images() {
+  workers_.run([this, gate = gate_, world = world_, listing = ++listings_] {
     auto images = world->store->images();
-    if (!images.ok()) return log::error("images could not be listed", images.error());
-    gate->post([this, images = std::move(images).value()] { images_ = images; });
+    gate->post([this, listing, images = std::move(images)] { images_listed(listing, images); });
   });
 }
 
-bool Observer::is_complete() const {
+void Observer::images_listed(std::uint64_t listing,
+                             const Result<std::vector<std::string>>& images) {
+  if (listing != listings_) return;  // something has changed since it began
+  if (images.ok()) {
+    images_ = images.value();
+    images_are_ = Images::Listed;
+    full_wanted_ |= images_told_unknown_;
+  } else {
+    log::error("images could not be listed", images.error());
+    images_are_ = Images::Unknown;
+    gate_->post_after(settings_.retry_images, [this, listing] {
+      if (listing == listings_) list_images();
+    });
+  }
+  changed();
+}
+
+bool Observer::may_send() const {
   if (!host_seen_) return false;
+  if (full_wanted_ && images_are_ == Images::Listing) return false;
   for (const auto& [id, source] : sources_)
     if (!source.seen_once) return false;
   return true;
@@ -242,14 +264,16 @@ v1::Observation Observer::stamped() {
 }
 
 void Observer::send_delta() {
-  if (!is_complete()) return;
+  if (!may_send()) return;
   v1::Observation delta = stamped();
   delta.set_full(full_wanted_);
   if (full_wanted_) {
     *delta.mutable_host() = picture_.host;
     for (const auto& [id, hypervisor] : picture_.hypervisors) *delta.add_hypervisors() = hypervisor;
     for (const auto& [uid, guest] : picture_.guests) *delta.add_guests() = guest;
-    for (const auto& uid : images_) delta.add_images(uid);
+    delta.set_images_unknown(images_are_ == Images::Unknown);
+    if (!delta.images_unknown())
+      for (const auto& uid : images_) delta.add_images(uid);
   } else {
     if (host_changed_) *delta.mutable_host() = picture_.host;
     for (const auto& id : changed_hypervisors_) *delta.add_hypervisors() = picture_.hypervisors[id];
@@ -264,8 +288,10 @@ void Observer::send_delta() {
   }
   delta.set_digest(crypto::sha256_hex(picture_.canonical()));
   // Not connected: the next connection begins with everything.
+  const bool unknown = delta.images_unknown();
   if (!send_(std::move(delta))) return;
   ++sequence_;
+  if (full_wanted_) images_told_unknown_ = unknown;
   full_wanted_ = false;
   host_changed_ = false;
   changed_hypervisors_.clear();

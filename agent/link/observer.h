@@ -26,7 +26,8 @@ struct ObserverSettings {
   std::chrono::milliseconds poll_without_events{5'000};
   std::chrono::milliseconds poll_with_events{60'000};
   std::chrono::milliseconds poll_host{60'000};
-  std::chrono::milliseconds settle{20};  ///< changes within this time leave as one delta
+  std::chrono::milliseconds retry_images{5'000};  ///< when the store could not be listed
+  std::chrono::milliseconds settle{20};           ///< changes within this time leave as one delta
 };
 
 class Observer {
@@ -45,6 +46,7 @@ class Observer {
   void send_full(bool new_connection);
   /// How a guest looks after a step. What was read before is older and does not replace it.
   void looked_at(const GuestRef& guest, const Result<GuestSeen>& seen);
+  /// An image came or went: nothing full is sent until the store has been listed again.
   void images_changed();
   /// Sends what waits now, so that a result does not overtake what it caused.
   void flush();
@@ -68,7 +70,9 @@ class Observer {
   void read(const std::string& id);
   void took(const std::string& id, const Reading& reading);
   void poll(const std::string& id);
-  bool is_complete() const;
+  void list_images();
+  void images_listed(std::uint64_t listing, const Result<std::vector<std::string>>& images);
+  bool may_send() const;
   void set_guest(const v1::GuestSeen& seen);
   void drop_guest(const std::string& hypervisor, const std::string& uid);
   void changed();
@@ -88,6 +92,10 @@ class Observer {
   bool host_seen_ = false;
   Picture picture_{};
   std::vector<std::string> images_{};
+  enum class Images : std::uint8_t { Listing, Listed, Unknown };
+  Images images_are_ = Images::Listing;
+  std::uint64_t listings_ = 0;        ///< begun; only the last one counts
+  bool images_told_unknown_ = false;  ///< in the last full observation
   // What the next delta says.
   bool full_wanted_ = true;
   bool host_changed_ = false;

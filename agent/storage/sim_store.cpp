@@ -100,6 +100,7 @@ Status SimStore::remove_image(std::string_view uid) {
 }
 
 Result<std::vector<std::string>> SimStore::images() {
+  if (disk_.fault) TRY(disk_.fault("images"));
   std::vector<std::string> uids;
   for (const auto& [uid, image] : disk_.images) uids.push_back(uid);
   return uids;

@@ -32,9 +32,9 @@ struct SimDisk {
   /// Asked at each point of a change ("import.begin", "import.visible", "prepare.begin",
   /// "prepare.visible", "remove_guest.begin", "remove_guest.gone", "remove_image.begin",
   /// "remove_image.gone", "update_spec.begin", "update_spec.visible", and ".begin", ".visible" of
-  /// "new_state", "keep_state", "use_state", "free_state", "remove_state"). An error ends the
-  /// change right there: what was done up to then stays, as after a crash or a failing disk. Unset:
-  /// nothing fails.
+  /// "new_state", "keep_state", "use_state", "free_state", "remove_state"), and when the images are
+  /// listed ("images"). An error ends the change right there: what was done up to then stays, as
+  /// after a crash or a failing disk. Unset: nothing fails.
   std::function<Status(std::string_view point)> fault{};
   /// Told of each point before `fault` is asked.
   std::function<void(std::string_view point)> reached{};

@@ -345,13 +345,20 @@ Status Sighting::apply_missing(const agent::v1::Observation& seen) {
 }
 
 Status Sighting::apply_images(const agent::v1::Observation& seen) {
-  const std::set<std::string> there(seen.images().begin(), seen.images().end());
+  if (seen.images_unknown()) return {};
+  const std::set<std::string> listed(seen.images().begin(), seen.images().end());
+  const std::string ready = to_word(v1::Image::STATE_READY);
+  const std::string incomplete = to_word(v1::Image::STATE_INCOMPLETE);
   db::ImageRepo repo(tx_);
-  auto rows = TRY(repo.list({.host_uid = host_uid_, .state = to_word(v1::Image::STATE_READY)},
-                            db::ObjectOrder::Name, {.limit = kMostAtOnce}));
+  auto rows =
+      TRY(repo.list({.host_uid = host_uid_}, db::ObjectOrder::Name, {.limit = kMostAtOnce}));
   for (auto& row : rows) {
-    if (there.contains(row.uid) || TRY(is_held(image_name(row.uid), ""))) continue;
-    row.state = to_word(v1::Image::STATE_INCOMPLETE);
+    const bool is_there = listed.contains(row.uid);
+    const bool lost = row.state == ready && !is_there;
+    // One whose import was given up has no facts to be ready with, even if its file came later.
+    const bool is_back = row.state == incomplete && is_there && row.size_bytes > 0;
+    if (!(lost || is_back) || TRY(is_held(image_name(row.uid), ""))) continue;
+    row.state = lost ? incomplete : ready;
     TRY(repo.update_status(row, change()));
   }
   return {};

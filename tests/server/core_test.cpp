@@ -341,6 +341,30 @@ TEST_CASE("what a guest says shows with the time of its answer, bounded, and mak
   CHECK_FALSE(s.get(vm, server::PermissionSet::all()).value().status().has_guest());
 }
 
+TEST_CASE("an image is incomplete only while its host says that the file is gone", "[core]") {
+  Scene s;
+  auto& host = *s.cluster.hosts[0];
+  const auto uid = s.image.substr(s.image.find('/') + 1);
+  const auto state_after_restart = [&] {
+    host.kill_agent();
+    host.start_agent();
+    s.cluster.world.run_for(1min);
+    return s.cluster.images().front().state();
+  };
+  host.disk.fault = [](std::string_view point) -> Status {
+    if (point == "images") return Error(Code::Internal, "SYSTEM_CALL", "open: too many open files");
+    return {};
+  };
+  CHECK(state_after_restart() == v1::Image::STATE_READY);
+  host.disk.fault = nullptr;
+  const auto file = host.disk.images.at(uid);
+  host.disk.images.clear();
+  CHECK(state_after_restart() == v1::Image::STATE_INCOMPLETE);
+  host.disk.images[uid] = file;
+  CHECK(state_after_restart() == v1::Image::STATE_READY);
+  s.make("web", false);
+}
+
 TEST_CASE("a cancelled job undoes what it did", "[core]") {
   Scene s;
   const auto created = s.cluster.must_answer(create_vm(s.cluster, "web", s.image, true, s.fresh()));

@@ -371,3 +371,44 @@ TEST_CASE("an outbox on a full disk reports the result all the same", "[agent]")
   REQUIRE(s.world.run_until([&] { return s.server.result(id).has_value(); }, 5s));
   CHECK_FALSE(s.server.result(id)->has_error());
 }
+
+TEST_CASE("what is sent in full after an import has the image, however long the workers' queue is",
+          "[agent]") {
+  Scene s;
+  s.connect();
+  s.host.disk.host_files["/images/base"] = {.size_bytes = 1 << 20, .sha256 = std::string(64, 'a')};
+  s.host.worker_queue = 2s;
+  av1::Action import;
+  import.mutable_import_image()->set_uid(new_uuid(s.world.random()));
+  import.mutable_import_image()->set_kind(reeve::v1::Image::KIND_DISK);
+  import.mutable_import_image()->set_format(reeve::v1::DISK_FORMAT_RAW);
+  import.mutable_import_image()->set_host_path("/images/base");
+  REQUIRE_FALSE(s.do_step(import).has_error());
+  // The job has ended: the server asks for everything afresh.
+  const int before = s.server.full_observations;
+  av1::ConnectResponse resync;
+  resync.mutable_resync();
+  s.server.send(resync);
+  REQUIRE(s.world.run_until([&] { return s.server.full_observations > before; }, 1min));
+  CHECK(s.server.images == std::vector<std::string>{import.import_image().uid()});
+}
+
+TEST_CASE("images that cannot be listed are said to be unknown until they can", "[agent]") {
+  Scene s;
+  const auto uid = new_uuid(s.world.random());
+  s.host.disk.images[uid].set_uid(uid);
+  s.host.disk.fault = [](std::string_view point) -> Status {
+    if (point == "images") return Error(Code::Internal, "SYSTEM_CALL", "open: too many open files");
+    return {};
+  };
+  s.connect();
+  CHECK(s.server.full_observations == 1);  // its guests are not kept back
+  CHECK(s.server.images_unknown);
+  s.world.run_for(1min);
+  CHECK(s.server.full_observations == 1);
+  s.host.disk.fault = nullptr;
+  REQUIRE(s.world.run_until([&] { return s.server.full_observations == 2; }, 1min));
+  CHECK_FALSE(s.server.images_unknown);
+  CHECK(s.server.images == std::vector<std::string>{uid});
+  CHECK_FALSE(s.server.drifted);
+}

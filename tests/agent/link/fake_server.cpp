@@ -68,7 +68,11 @@ void FakeServer::take(Wire& wire, const av1::ConnectRequest& message) {
   const auto& delta = message.observation();
   if (delta.sequence() != ++wire.sequence) drifted = true;
   picture.apply(delta);
-  if (delta.full()) images.assign(delta.images().begin(), delta.images().end());
+  if (delta.full()) {
+    images.assign(delta.images().begin(), delta.images().end());
+    images_unknown = delta.images_unknown();
+    ++full_observations;
+  }
   if (crypto::sha256_hex(picture.canonical()) != delta.digest()) drifted = true;
 }
 
@@ -116,7 +120,7 @@ FakeHost::FakeHost(SimWorld& sim_world, FakeServer& the_server)
 
 void FakeHost::start() {
   loop = std::make_unique<SimLoop>(world);
-  workers = std::make_unique<LoopWorkers>(*loop);
+  workers = std::make_unique<QueuedWorkers>(*loop, worker_queue);
   driver = std::make_unique<SimDriver>(hypervisor);
   AgentParts parts;
   parts.loop = loop.get();

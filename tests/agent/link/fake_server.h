@@ -37,8 +37,10 @@ class FakeServer final : public agent::ServerChannel {
   int connections = 0;
   std::vector<agent::v1::ConnectRequest> received{};  ///< of all connections
   Picture picture{};
-  bool drifted = false;  ///< a digest or a sequence was wrong
-  std::vector<std::string> images{};
+  bool drifted = false;               ///< a digest or a sequence was wrong
+  std::vector<std::string> images{};  ///< of the last full observation
+  bool images_unknown = false;
+  int full_observations = 0;
 
  private:
   struct Wire {
@@ -51,6 +53,20 @@ class FakeServer final : public agent::ServerChannel {
 
   SimLoop loop_;
   std::shared_ptr<Wire> wire_{};
+};
+
+/// Workers with a queue before them: whatever they are given waits for `wait` first.
+class QueuedWorkers final : public Workers {
+ public:
+  QueuedWorkers(Loop& loop, const std::chrono::milliseconds& wait) : loop_(loop), wait_(wait) {}
+  void run(Task work) override {
+    if (wait_.count() == 0) return loop_.post(std::move(work));
+    loop_.post_after(wait_, std::move(work));
+  }
+
+ private:
+  Loop& loop_;
+  const std::chrono::milliseconds& wait_;
 };
 
 /// Disk, hypervisor and outbox outlive the agent, as on a real host.
@@ -78,7 +94,8 @@ struct FakeHost {
   agent::FixedHostProbe probe{{}};
   std::unique_ptr<agent::SimDriver> driver{};
   std::unique_ptr<SimLoop> loop{};
-  std::unique_ptr<LoopWorkers> workers{};
+  std::chrono::milliseconds worker_queue{0};
+  std::unique_ptr<QueuedWorkers> workers{};
   std::unique_ptr<agent::AgentCore> core{};
 };
 
