@@ -11,10 +11,11 @@ EnrollmentHandler::~EnrollmentHandler() = default;
 grpc::ServerUnaryReactor* EnrollmentHandler::Enroll(grpc::CallbackServerContext* context,
                                                     const agent::v1::EnrollRequest* request,
                                                     agent::v1::EnrollResponse* response) {
-  return door_.enter(context, request, response,
-                     [&](const Caller& caller, Reply<agent::v1::EnrollResponse> reply) {
-                       enrollment_.enroll(caller, *request, std::move(reply));
-                     });
+  return door_.enter<AuditedBy::Service>(
+      context, request, response,
+      [&](const Caller& caller, Reply<agent::v1::EnrollResponse> reply) {
+        enrollment_.enroll(caller, *request, std::move(reply));
+      });
 }
 
 grpc::ServerUnaryReactor* EnrollmentHandler::Renew(grpc::CallbackServerContext* context,

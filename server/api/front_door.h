@@ -31,9 +31,9 @@
 
 namespace reeve::server {
 
-/// Who writes the audit row of a call that succeeded: the door after it, or the service in the
-/// transaction that makes the change, so that there is no change without its row. Refusals are
-/// always the door's.
+/// Who writes the audit row of a call that succeeded: the service in the transaction that makes the
+/// change, so that there is no change without its row, or the door after it, for calls that change
+/// nothing stored (consoles, uploads, renewals). Refusals are always the door's.
 enum class AuditedBy : std::uint8_t { Door, Service };
 
 /// A stream that was turned away.

@@ -43,10 +43,10 @@ grpc::ServerUnaryReactor* HostHandler::DeleteHost(grpc::CallbackServerContext* c
 grpc::ServerUnaryReactor* HostHandler::CreateEnrollToken(
     grpc::CallbackServerContext* context, const v1::CreateEnrollTokenRequest* request,
     v1::EnrollToken* response) {
-  return door_.enter(context, request, response,
-                     [&](const Caller& caller, Reply<v1::EnrollToken> reply) {
-                       enrollment_.create_token(caller, *request, std::move(reply));
-                     });
+  return door_.enter<AuditedBy::Service>(
+      context, request, response, [&](const Caller& caller, Reply<v1::EnrollToken> reply) {
+        enrollment_.create_token(caller, *request, std::move(reply));
+      });
 }
 
 }  // namespace reeve::server

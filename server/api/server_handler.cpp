@@ -51,10 +51,10 @@ grpc::ServerUnaryReactor* ServerHandler::GetSelf(grpc::CallbackServerContext* co
 grpc::ServerUnaryReactor* ServerHandler::CreateApiToken(grpc::CallbackServerContext* context,
                                                         const v1::CreateApiTokenRequest* request,
                                                         v1::ApiToken* response) {
-  return door_.enter(context, request, response,
-                     [&](const Caller& caller, Reply<v1::ApiToken> reply) {
-                       tokens_.create_token(caller, *request, std::move(reply));
-                     });
+  return door_.enter<AuditedBy::Service>(context, request, response,
+                                         [&](const Caller& caller, Reply<v1::ApiToken> reply) {
+                                           tokens_.create_token(caller, *request, std::move(reply));
+                                         });
 }
 
 grpc::ServerUnaryReactor* ServerHandler::ListApiTokens(grpc::CallbackServerContext* context,
@@ -67,10 +67,11 @@ grpc::ServerUnaryReactor* ServerHandler::ListApiTokens(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* ServerHandler::DeleteApiToken(grpc::CallbackServerContext* context,
                                                         const v1::DeleteApiTokenRequest* request,
                                                         v1::DeleteApiTokenResponse* response) {
-  return door_.enter(context, request, response,
-                     [&](const Caller& caller, Reply<v1::DeleteApiTokenResponse> reply) {
-                       tokens_.revoke(caller, *request, std::move(reply));
-                     });
+  return door_.enter<AuditedBy::Service>(
+      context, request, response,
+      [&](const Caller& caller, Reply<v1::DeleteApiTokenResponse> reply) {
+        tokens_.revoke(caller, *request, std::move(reply));
+      });
 }
 
 }  // namespace reeve::server

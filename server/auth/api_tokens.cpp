@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "base/uuid.h"
 #include "db/repo/token_repo.h"
+#include "server/auth/audit_log.h"
 #include "server/auth/commit.h"
 #include "server/auth/paging.h"
 #include "server/auth/roles.h"
@@ -101,7 +102,7 @@ Result<std::shared_ptr<ApiTokens>> ApiTokens::create(const Parts& parts) {
 
 void ApiTokens::remember(const db::ApiToken& row) {
   Lock lock(mutex_);
-  live_.insert_or_assign(id_of(row.uid), row);
+  live_.insert_or_assign(id_of(row.uid), Known{.row = row});
 }
 
 Result<ApiTokens::Holder> ApiTokens::authenticate(std::string_view token) {
@@ -112,7 +113,8 @@ Result<ApiTokens::Holder> ApiTokens::authenticate(std::string_view token) {
   row.hash = std::string(digest.size(), '-');
   if (parsed) {
     Lock lock(mutex_);
-    if (const auto it = live_.find(parsed->id); it != live_.end()) row = it->second;
+    const auto it = live_.find(parsed->id);
+    if (it != live_.end() && !it->second.refused) row = it->second.row;
   }
   if (!crypto::constant_time_equal(digest, row.hash)) return unknown_token();
   const auto now = parts_.clock->wall();
@@ -121,7 +123,7 @@ Result<ApiTokens::Holder> ApiTokens::authenticate(std::string_view token) {
   if (!row.last_use_time || now - *row.last_use_time >= kUseExactness) {
     Lock lock(mutex_);
     if (const auto it = live_.find(parsed->id); it != live_.end()) {
-      it->second.last_use_time = now;
+      it->second.row.last_use_time = now;
       unsaved_uses_[row.uid] = now;
     }
   }
@@ -196,7 +198,14 @@ void ApiTokens::create_token(const Caller& caller, const v1::CreateApiTokenReque
       return reply(Error{Code::ResourceExhausted, "TOO_MANY_TOKENS", "there are 10000 API tokens"});
   }
   parts_.writer->submit(
-      [row = made.row](db::Transaction& tx) { return db::TokenRepo(tx).insert_api_token(row); },
+      [row = made.row, caller](db::Transaction& tx) -> Status {
+        TRY(db::TokenRepo(tx).insert_api_token(row));
+        return audit_change(tx, caller,
+                            {.time = row.create_time,
+                             .method = "ServerService/CreateApiToken",
+                             .resource = "tokens/" + row.uid,
+                             .summary = "token " + row.name + ", role " + row.role});
+      },
       [self = self_, made, reply = std::move(reply)](Status status, std::int64_t) {
         if (!status.ok()) {
           if (status.error().code() == Code::AlreadyExists) return reply(taken(made.row.name));
@@ -215,8 +224,8 @@ Result<v1::ListApiTokensResponse> ApiTokens::list(const v1::ListApiTokensRequest
   std::map<std::string, db::ApiToken> by_name;
   {
     Lock lock(mutex_);
-    for (const auto& [id, row] : live_)
-      if (row.name > after) by_name.emplace(row.name, row);
+    for (const auto& [id, known] : live_)
+      if (known.row.name > after) by_name.emplace(known.row.name, known.row);
   }
   v1::ListApiTokensResponse out;
   for (const auto& [name, row] : by_name) {
@@ -230,7 +239,7 @@ Result<v1::ListApiTokensResponse> ApiTokens::list(const v1::ListApiTokensRequest
   return out;
 }
 
-void ApiTokens::revoke(const Caller& /*caller*/, const v1::DeleteApiTokenRequest& request,
+void ApiTokens::revoke(const Caller& caller, const v1::DeleteApiTokenRequest& request,
                        Reply<v1::DeleteApiTokenResponse> reply) {
   constexpr std::string_view kCollection = "tokens/";
   const std::string_view name = request.name();
@@ -239,26 +248,44 @@ void ApiTokens::revoke(const Caller& /*caller*/, const v1::DeleteApiTokenRequest
         "field:name", "is not tokens/{uid}"));
   }
   const std::string uid(name.substr(kCollection.size()));
+  std::string display_name;
   {
-    // Forgotten before it is stored: from here on the token opens nothing, whatever the disk says.
+    // Refused before that is stored: from here on the token opens nothing, whatever the disk says.
     Lock lock(mutex_);
     const auto it = live_.find(id_of(uid));
-    if (it == live_.end() || it->second.uid != uid) {
+    if (it == live_.end() || it->second.row.uid != uid) {
       return reply(Error{Code::NotFound, "TOKEN_NOT_FOUND", "no token '" + uid + "'"}.resource(
           std::string(name)));
     }
-    live_.erase(it);
+    it->second.refused = true;
+    display_name = it->second.row.name;
   }
+  end_calls_of(uid);
   parts_.writer->submit(
-      [uid, now = parts_.clock->wall()](db::Transaction& tx) {
-        return db::TokenRepo(tx).revoke_api_token(uid, now);
+      [uid, display_name, caller, now = parts_.clock->wall()](db::Transaction& tx) -> Status {
+        TRY(db::TokenRepo(tx).revoke_api_token(uid, now));
+        return audit_change(tx, caller,
+                            {.time = now,
+                             .method = "ServerService/DeleteApiToken",
+                             .resource = "tokens/" + uid,
+                             .summary = "token " + display_name});
       },
-      [self = self_, uid, reply = std::move(reply)](Status status, std::int64_t) {
-        if (!status.ok()) return reply(std::move(status).error());
+      [self = self_, uid, display_name, reply = std::move(reply)](Status status, std::int64_t) {
+        if (!status.ok())
+          return reply(std::move(status).error().during(
+              "repeat the call: token '" + display_name +
+              "' is refused from now on, but only until the server restarts"));
+        if (const auto tokens = self.lock()) tokens->forget(uid);
         reply(v1::DeleteApiTokenResponse{});
-        const auto tokens = self.lock();
-        if (tokens != nullptr && tokens->on_revoked_) tokens->on_revoked_("tokens/" + uid);
       });
+}
+
+void ApiTokens::forget(const std::string& uid) {
+  {
+    Lock lock(mutex_);
+    live_.erase(id_of(uid));
+  }
+  end_calls_of(uid);  // of a call that was being let in when the first were ended
 }
 
 }  // namespace reeve::server

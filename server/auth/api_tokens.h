@@ -55,9 +55,11 @@ class ApiTokens {
   void create_token(const Caller& caller, const v1::CreateApiTokenRequest& request,
                     Reply<v1::ApiToken> reply);
   Result<v1::ListApiTokensResponse> list(const v1::ListApiTokensRequest& request) const;
+  /// The token opens nothing from this call on, and its calls end. When that cannot be stored, the
+  /// reply is an error that says so, the token is still listed, and the call can be repeated.
   void revoke(const Caller& caller, const v1::DeleteApiTokenRequest& request,
               Reply<v1::DeleteApiTokenResponse> reply);
-  /// Called with the actor of a token that was revoked. Set before use.
+  /// Called with the actor of a token whose calls are to end, perhaps twice. Set before use.
   void on_revoked(std::function<void(const std::string& actor)> notify) {
     on_revoked_ = std::move(notify);
   }
@@ -68,13 +70,21 @@ class ApiTokens {
     db::ApiToken row{};
     std::string secret{};  ///< the whole token
   };
+  struct Known {
+    db::ApiToken row{};
+    bool refused = false;  ///< it is being revoked, and that is not stored yet
+  };
   Draft draft(std::string_view name, v1::Role role, std::string_view actor) const;
   void remember(const db::ApiToken& row);
+  void forget(const std::string& uid);
+  void end_calls_of(const std::string& uid) const {
+    if (on_revoked_) on_revoked_("tokens/" + uid);
+  }
 
   const Parts parts_;
   mutable Mutex mutex_;
-  std::map<std::string, db::ApiToken, std::less<>> live_ REEVE_GUARDED_BY(mutex_);  ///< by id
-  std::map<std::string, WallTime> unsaved_uses_ REEVE_GUARDED_BY(mutex_);           ///< by uid
+  std::map<std::string, Known, std::less<>> live_ REEVE_GUARDED_BY(mutex_);  ///< by id
+  std::map<std::string, WallTime> unsaved_uses_ REEVE_GUARDED_BY(mutex_);    ///< by uid
   std::function<void(const std::string&)> on_revoked_;
   std::weak_ptr<ApiTokens> self_;  ///< for completions that come after us
 };

@@ -31,6 +31,14 @@ v1::AuditEntry to_proto(const db::AuditEntry& row) {
 
 }  // namespace
 
+Status audit_change(db::Transaction& tx, const Caller& caller, db::AuditEntry entry) {
+  if (caller.audited_by_front_door) return {};
+  entry.actor = caller.actor;
+  entry.peer = caller.peer;
+  TRY(db::AuditRepo(tx).append(std::move(entry), crypto::sha256_hex));
+  return {};
+}
+
 bool AuditLog::admit_anonymous(std::string& summary) {
   constexpr int kPerSecond = 10;
   Lock lock(mutex_);

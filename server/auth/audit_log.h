@@ -14,10 +14,16 @@
 #include "db/readers.h"
 #include "db/writer.h"
 #include "reeve/v1/event_service.pb.h"
+#include "server/app/caller.h"
 
 namespace reeve::server {
 
 inline constexpr const char* kAnonymous = "anonymous";
+
+/// Writes the row of a change that succeeds, in the transaction that makes it: there is no change
+/// without its row. `entry` says time, method, resource and summary. Nothing when the front door
+/// writes it.
+Status audit_change(db::Transaction& tx, const Caller& caller, db::AuditEntry entry);
 
 class AuditLog {
  public:

@@ -9,6 +9,7 @@
 #include "db/repo/host_repo.h"
 #include "db/repo/token_repo.h"
 #include "server/app/host_service.h"
+#include "server/auth/audit_log.h"
 
 namespace reeve::server {
 namespace {
@@ -122,7 +123,14 @@ void Enrollment::create_token(const Caller& caller, const v1::CreateEnrollTokenR
   set_time(made.mutable_expire_time(), row.expire_time);
   made.set_command("reeve-agent enroll --server " + api_address() + " --token " + token);
   parts_.writer->submit(
-      [row](db::Transaction& tx) { return db::TokenRepo(tx).insert_enroll_token(row); },
+      [row, caller, lifetime](db::Transaction& tx) -> Status {
+        TRY(db::TokenRepo(tx).insert_enroll_token(row));
+        return audit_change(tx, caller,
+                            {.time = row.create_time,
+                             .method = "HostService/CreateEnrollToken",
+                             .summary = "for " + std::to_string(lifetime.count()) + " s" +
+                                        (row.host_name.empty() ? "" : ", host " + row.host_name)});
+      },
       [made = std::move(made), reply = std::move(reply)](Status status, std::int64_t) {
         if (!status.ok()) return reply(std::move(status).error());
         reply(made);
@@ -148,9 +156,13 @@ void Enrollment::enroll(const Caller& caller, const agent::v1::EnrollRequest& re
                         .now = parts_.clock->wall()};
   auto uid = std::make_shared<std::string>();
   parts_.writer->submit(
-      [joining, uid](db::Transaction& tx) -> Status {
+      [joining, uid, caller](db::Transaction& tx) -> Status {
         *uid = TRY(join(tx, joining));
-        return {};
+        return audit_change(tx, caller,
+                            {.time = joining.now,
+                             .method = "EnrollmentService/Enroll",
+                             .resource = "hosts/" + *uid,
+                             .summary = "host " + joining.hostname});
       },
       [this, uid, now = joining.now, csr = request.csr_pem(), peer = caller.peer,
        reply = std::move(reply)](Status status, std::int64_t) {

@@ -79,6 +79,28 @@ TEST_CASE_METHOD(TokensFixture, "a token opens the API as its role until it is r
   CHECK(revoked == made.name());
 }
 
+TEST_CASE_METHOD(TokensFixture, "no token is made or revoked without its audit row", "[auth]") {
+  const auto made = create("ci", v1::ROLE_OPERATOR).value();
+  REQUIRE(revoke(made.name()).ok());
+  const auto kept = create("kept", v1::ROLE_VIEWER).value();
+  const auto rows = audit_rows();
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[0].method == "ServerService/CreateApiToken");
+  CHECK(rows[0].actor == admin.actor);
+  CHECK(rows[0].peer == admin.peer);
+  CHECK(rows[0].resource == made.name());
+  CHECK(rows[0].summary == "token ci, role operator");
+  CHECK(rows[1].method == "ServerService/DeleteApiToken");
+  CHECK(rows[1].resource == made.name());
+  refuse_audit_rows();
+  CHECK_FALSE(create("second", v1::ROLE_VIEWER).ok());
+  CHECK_FALSE(revoke(kept.name()).ok());
+  CHECK(audit_rows().size() == 3);
+  const auto after = open();  // as a server that starts again finds it
+  CHECK(after->list({}).value().tokens_size() == 1);
+  CHECK(after->authenticate(kept.secret()).ok());
+}
+
 TEST_CASE_METHOD(TokensFixture, "anything but the exact token is refused", "[auth]") {
   const auto secret = create("ci", v1::ROLE_VIEWER).value().secret();
   for (std::size_t n = 0; n < secret.size(); ++n) {
@@ -146,9 +168,30 @@ TEST_CASE_METHOD(TokensFixture, "no token's secret is in the database", "[auth]"
   const auto secret = create("ci", v1::ROLE_VIEWER).value().secret();
   const auto proof = secret.substr(19);  // behind "reeve_", the id and '_'
   writer.stop();
-  for (const auto& entry : std::filesystem::directory_iterator(dir.path()))
-    if (entry.is_regular_file())
-      CHECK(read_file(entry.path()).value().find(proof) == std::string::npos);
+  const auto files = disk.image();
+  REQUIRE_FALSE(files.empty());
+  for (const auto& [path, content] : files)
+    CHECK(disk.bytes(path).find(proof) == std::string::npos);
+}
+
+TEST_CASE_METHOD(TokensFixture,
+                 "a token whose revocation cannot be stored opens nothing and can be revoked again",
+                 "[auth]") {
+  const auto made = create("ci", v1::ROLE_OPERATOR).value();
+  int ended = 0;
+  tokens->on_revoked([&](const std::string& actor) { ended += actor == made.name() ? 1 : 0; });
+  disk.set_capacity(1);
+  const auto refused = revoke(made.name());
+  CHECK(reason_of(refused) == "DISK_FULL");
+  CHECK(refused.error().message().find("until the server restarts") != std::string::npos);
+  CHECK(ended == 1);
+  CHECK(reason_of(tokens->authenticate(made.secret())) == "TOKEN_UNKNOWN");
+  CHECK(tokens->list({}).value().tokens_size() == 1);
+  disk.clear_capacity();
+  CHECK(revoke(made.name()).ok());
+  CHECK(tokens->list({}).value().tokens_size() == 0);
+  CHECK(reason_of(revoke(made.name())) == "TOKEN_NOT_FOUND");
+  CHECK(reason_of(open()->authenticate(made.secret())) == "TOKEN_UNKNOWN");
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
-// tests/server/auth/auth_fixture.h - a database in a scratch folder, a clock that stands, and
-// waiting for replies.
+// tests/server/auth/auth_fixture.h - a database on a disk that fails on demand, a clock that
+// stands, and waiting for replies.
 #pragma once
 
+#include <algorithm>
 #include <future>
 #include <memory>
 #include <string>
@@ -10,8 +11,12 @@
 
 #include "base/random.h"
 #include "db/group_writer.h"
+#include "db/repo/audit_repo.h"
 #include "db/store.h"
 #include "server/app/caller.h"
+#include "server/auth/commit.h"
+#include "tests/support/db_image.h"
+#include "tests/support/fault_disk.h"
 #include "tests/support/temp_dir.h"
 
 namespace reeve::server::test {
@@ -24,9 +29,29 @@ struct StoppedClock final : Clock {
 
 struct AuthFixture {
   reeve::test::TempDir dir;
+  reeve::test::FaultDisk disk;
   StoppedClock clock;
-  std::unique_ptr<db::Store> store = db::Store::open({.path = dir / "reeve.db"}).value();
+  std::unique_ptr<db::Store> store =
+      db::Store::open({.path = reeve::test::kDatabasePath, .vfs = disk.vfs()}).value();
   db::GroupWriter writer{store->take_writer_connection(), [](std::int64_t, std::int64_t) {}};
+  /// Every change that writes an audit row fails from now on.
+  void refuse_audit_rows() {
+    REQUIRE(commit_and_wait(writer, [](db::Transaction& tx) -> Status {
+              TRY(
+                  tx.execute("CREATE TRIGGER no_audit BEFORE INSERT ON audit BEGIN "
+                             "SELECT raise(FAIL, 'no audit'); END"));
+              return {};
+            }).ok());
+  }
+  /// Oldest first.
+  std::vector<db::AuditEntry> audit_rows() {
+    auto rows =
+        store->readers()
+            .read([](db::ReadTransaction& tx) { return db::AuditReader(tx).list({}, 0, 100); })
+            .value();
+    std::ranges::reverse(rows);
+    return rows;
+  }
   Caller admin{.actor = "tokens/admin", .peer = "192.0.2.1", .permissions = PermissionSet::all()};
 };
 

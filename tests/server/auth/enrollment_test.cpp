@@ -57,6 +57,32 @@ struct EnrollFixture : AuthFixture {
   }
 };
 
+TEST_CASE_METHOD(EnrollFixture, "no host is let in and no token made without its audit row",
+                 "[auth]") {
+  const auto first = token("web");
+  const auto second = token();
+  const auto enrolled = enroll(first, key);
+  REQUIRE(enrolled.ok());
+  const auto rows = audit_rows();
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[0].method == "HostService/CreateEnrollToken");
+  CHECK(rows[0].actor == admin.actor);
+  CHECK(rows[0].summary == "for 60 s, host web");
+  CHECK(rows[1].summary == "for 60 s");
+  CHECK(rows[2].method == "EnrollmentService/Enroll");
+  CHECK(rows[2].actor == nobody.actor);
+  CHECK(rows[2].resource == "hosts/" + enrolled.value().host_uid());
+  refuse_audit_rows();
+  const auto other = fresh_key();
+  CHECK_FALSE(make_token("", 60).ok());
+  CHECK_FALSE(enroll(second, other).ok());
+  CHECK(audit_rows().size() == 3);
+  const auto hosts = store->readers().read([](db::ReadTransaction& tx) {
+    return db::HostReader(tx).list({}, db::ObjectOrder::Name, {.limit = 10});
+  });
+  CHECK(hosts.value().size() == 1);
+}
+
 TEST_CASE_METHOD(EnrollFixture, "a token enrols one host, whose key is its identity", "[auth]") {
   const auto secret = token();
   CHECK(crypto::parse_enroll_token(secret).value().ca_fingerprint == ca.fingerprint());

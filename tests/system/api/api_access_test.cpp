@@ -1,5 +1,6 @@
 // Who may call what: every method of every service, by every role and by nobody, from the
 // descriptors.
+#include <algorithm>
 #include <future>
 #include <map>
 #include <thread>
@@ -137,6 +138,15 @@ TEST_CASE("a revoked token ends its open watches and opens nothing more", "[api]
   CHECK(ended.code == kUnauthenticated);
   CHECK(ended.detail.reason() == "TOKEN_REVOKED");
   CHECK(server.call(*watch, "", token.secret()).code == kUnauthenticated);
+  v1::ListAuditEntriesResponse audit;
+  REQUIRE(audit.ParseFromString(server.call_json("EventService/ListAuditEntries", "{}").response));
+  const auto rows_of = [&](const std::string& method) {
+    return std::ranges::count_if(audit.entries(), [&](const auto& entry) {
+      return entry.method() == method && entry.resource() == token.name() && entry.code() == 0;
+    });
+  };
+  CHECK(rows_of("ServerService/CreateApiToken") == 1);
+  CHECK(rows_of("ServerService/DeleteApiToken") == 1);
 }
 
 }  // namespace
