@@ -66,6 +66,18 @@ CREATE INDEX vm_by_create_time ON vm (create_time, uid);
 CREATE INDEX vm_by_update_time ON vm (update_time, uid);
 CREATE INDEX vm_by_state_create_time ON vm (state, create_time, uid);
 CREATE INDEX vm_by_state_update_time ON vm (state, update_time, uid);
+CREATE TABLE vm_mac (
+  mac    TEXT NOT NULL,
+  vm_uid TEXT NOT NULL REFERENCES vm (uid) ON DELETE CASCADE,
+  PRIMARY KEY (mac, vm_uid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX vm_mac_by_vm ON vm_mac (vm_uid);
+CREATE TABLE vm_image (
+  image_uid TEXT NOT NULL,
+  vm_uid    TEXT NOT NULL REFERENCES vm (uid) ON DELETE CASCADE,
+  PRIMARY KEY (image_uid, vm_uid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX vm_image_by_vm ON vm_image (vm_uid);
 CREATE TABLE image (
   uid                TEXT PRIMARY KEY NOT NULL,
   name               TEXT NOT NULL UNIQUE,

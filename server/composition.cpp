@@ -164,6 +164,8 @@ Status RealComposition::open_core() {
   reply_loop_ = std::make_unique<ThreadLoop>("api-reply");
   chores_ = std::make_unique<WorkerPool>("chores", 1);
   using std::chrono::milliseconds;
+  std::optional<MacPool> macs;
+  if (!config_.mac_prefix.empty()) macs = TRY(MacPool::create(config_.mac_prefix));
   core_ = TRY(ServerCore::create(
       {.loop = core_loop_.get(),
        .feed_loop = feed_loop_.get(),
@@ -175,7 +177,8 @@ Status RealComposition::open_core() {
                     .heartbeat = milliseconds(config_.heartbeat_ms),
                     .metrics = milliseconds(config_.metrics_ms),
                     .host_timeout = milliseconds(config_.host_timeout_ms),
-                    .unreachable_grace = milliseconds(config_.unreachable_grace_ms)}},
+                    .unreachable_grace = milliseconds(config_.unreachable_grace_ms),
+                    .macs = macs}},
       beginning_));
   core_for_commits_.store(core_.get());
   consoles_ = std::make_unique<ConsoleHub>(core_->agents(), random_, *core_loop_);

@@ -7,6 +7,7 @@
 #include <toml++/toml.h>
 
 #include "base/text.h"
+#include "server/app/mac_pool.h"
 
 namespace reeve::server {
 namespace {
@@ -103,6 +104,11 @@ const std::vector<Key>& keys() {
                  &Config::host_timeout_ms),
       millis_key("unreachable_grace_ms", "A job that waits for a host for this long is parked.",
                  &Config::unreachable_grace_ms),
+      text_key(
+          "mac_prefix",
+          "First three bytes of the addresses that network cards are given, e.g. 52:54:00; one "
+          "of this server's own when empty.",
+          &Config::mac_prefix),
   };
   return all;
 }
@@ -134,6 +140,7 @@ Status check(const Config& config) {
   TRY(parse_address(config.api));
   TRY(parse_address(config.link));
   if (config.data.empty()) return bad("data is empty");
+  if (!config.mac_prefix.empty()) TRY(MacPool::create(config.mac_prefix));
   for (const auto* level : {"debug", "info", "warning", "error"})
     if (config.log_level == level) return {};
   return bad("log_level is not debug, info, warning or error");

@@ -24,6 +24,7 @@ struct Config {
   std::int64_t metrics_ms = 15000;
   std::int64_t host_timeout_ms = 20000;
   std::int64_t unreachable_grace_ms = 120000;
+  std::string mac_prefix{};
 };
 
 /// Changes what the TOML text names. InvalidArgument/BAD_CONFIG names the line; an unknown key is

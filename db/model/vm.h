@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "db/model/object.h"
 
@@ -19,6 +20,12 @@ struct Vm : ObjectHead {
   std::string spec{};
   std::string status{};
   std::optional<WallTime> status_observed_at{};
+};
+
+/// What a machine is made with that others may ask for; from its spec.
+struct VmDevices {
+  std::vector<std::string> macs{};
+  std::vector<std::string> image_uids{};
 };
 
 struct VmFilter {

@@ -38,6 +38,18 @@ Result<Vm> VmReader::get_by_name(std::string_view name) {
   return find_row(read_, kVm, "name = ?", name);
 }
 
+Result<Vm> VmReader::get_by_mac(std::string_view mac) {
+  return find_row(read_, kVm, "uid = (SELECT vm_uid FROM vm_mac WHERE mac = ? LIMIT 1)", mac);
+}
+
+Result<std::vector<std::string>> VmReader::users_of_image(std::string_view image_uid, int limit) {
+  auto rows = TRY(read_.query(
+      "SELECT vm.name FROM vm_image JOIN vm ON vm.uid = vm_image.vm_uid WHERE image_uid = ? "
+      "LIMIT ?",
+      image_uid, limit));
+  return read_all(rows, [](const Statement& row) { return row.text(0); });
+}
+
 Result<std::vector<Vm>> VmReader::list(const VmFilter& filter, ObjectOrder order,
                                        const Page& page) {
   ListQuery query(kSelect);
@@ -46,6 +58,10 @@ Result<std::vector<Vm>> VmReader::list(const VmFilter& filter, ObjectOrder order
       .equals("state", filter.state)
       .name_glob(filter.name_glob);
   return list_rows(read_, kVm, query, column_of(order), page);
+}
+
+Result<std::int64_t> VmReader::count_on(std::string_view host_uid) {
+  return TRY(read_.integer("SELECT count(*) FROM vm WHERE host_uid = ?", host_uid)).value_or(0);
 }
 
 Result<std::vector<HostLoad>> VmReader::host_loads() {
@@ -112,6 +128,17 @@ Result<Vm> VmRepo::update_status(const Vm& row, const Change& change) {
       stored.state, Blob{stored.status}, stored.status_observed_at, stored.revision,
       stored.update_time, stored.uid);
   return announced(feed, ObjectKind::Vm, std::move(stored), change, std::move(written));
+}
+
+Status VmRepo::set_devices(std::string_view uid, const VmDevices& devices) {
+  TRY(tx_.execute("DELETE FROM vm_mac WHERE vm_uid = ?", uid));
+  TRY(tx_.execute("DELETE FROM vm_image WHERE vm_uid = ?", uid));
+  for (const auto& mac : devices.macs)
+    TRY(tx_.execute("INSERT OR IGNORE INTO vm_mac (mac, vm_uid) VALUES (?, ?)", mac, uid));
+  for (const auto& image : devices.image_uids)
+    TRY(tx_.execute("INSERT OR IGNORE INTO vm_image (image_uid, vm_uid) VALUES (?, ?)", image,
+                    uid));
+  return {};
 }
 
 Status VmRepo::remove(std::string_view uid, std::string_view etag, const Change& change) {

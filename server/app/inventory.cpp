@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "db/repo/host_repo.h"
 #include "db/repo/hypervisor_repo.h"
 #include "db/repo/job_repo.h"
@@ -21,7 +22,7 @@ v1::AllowedAction action(std::string_view verb, PermissionSet permissions, v1::P
   v1::AllowedAction result;
   result.set_verb(std::string(verb));
   if (!permissions.has(needed)) {
-    result.set_reason("PERMISSION_DENIED");
+    result.set_reason("NOT_PERMITTED");
     result.set_description("your role does not allow this");
     return result;
   }
@@ -138,7 +139,7 @@ Status Inventory::show(const db::Vm& row, PermissionSet permissions, v1::Virtual
   auto holder = TRY(holder_of(vm.name()));
   if (holder.job_uid.empty()) {
     const auto [shared, is_new] = actions_.try_emplace(
-        Circumstances{row.state, row.origin, row.host_uid, row.hypervisor_uid, permissions});
+        Circumstances{row.state, row.origin, row.host_uid, row.hypervisor_uid, permissions.bits()});
     if (is_new) shared->second = allowed_actions(TRY(facts_of(row, {})), permissions);
     vm.mutable_allowed_actions()->CopyFrom(shared->second);
   } else {
@@ -150,63 +151,75 @@ Status Inventory::show(const db::Vm& row, PermissionSet permissions, v1::Virtual
   return {};
 }
 
-std::optional<Error> image_refusal(const db::Image& row, const KnownHost* host) {
-  if (host != nullptr && !host->connected)
-    return Error(Code::Unavailable, "HOST_UNREACHABLE",
-                 "host '" + host->row.name + "', which has image '" + row.name +
-                     "', is not connected")
-        .resource(image_name(row.uid))
-        .remedy("start reeve-agent on the host, or check the network between it and the server");
-  return {};
+Result<std::optional<Error>> Inventory::deletion_refusal(const db::Image& row) {
+  const std::string name = image_name(row.uid);
+  if (const Status free = require_free(name); !free.ok()) return std::optional(free.error());
+  if (!row.host_uid.empty()) {
+    const auto known = TRY(host(row.host_uid));
+    if (!known->connected)
+      return std::optional(
+          Error(Code::Unavailable, "HOST_UNREACHABLE",
+                "host '" + known->row.name + "', which has image '" + row.name +
+                    "', is not connected")
+              .resource(name)
+              .remedy(
+                  "start reeve-agent on the host, or check the network between it and the server"));
+  }
+  constexpr std::size_t kNamed = 10;
+  auto users = TRY(db::VmReader(tx_).users_of_image(row.uid, kNamed + 1));
+  if (users.empty()) return std::optional<Error>{};
+  std::ranges::sort(users);
+  const bool more = users.size() > kNamed;
+  if (more) users.resize(kNamed);
+  return std::optional(
+      Error(Code::FailedPrecondition, "IMAGE_IN_USE",
+            "image '" + row.name + "' is used by " + join(users, ", ") + (more ? ", ..." : ""))
+          .resource(name)
+          .remedy("delete these machines first: their disks are overlays on the image"));
 }
 
 Result<v1::Image> Inventory::show(const db::Image& row, PermissionSet permissions) {
   auto image = TRY(to_proto(row));
-  const auto holder = TRY(holder_of(image_name(row.uid)));
-  std::optional<Error> remove_error;
-  if (!holder.job_uid.empty()) {
+  const auto refusal = TRY(deletion_refusal(row));
+  if (const auto holder = TRY(holder_of(image_name(row.uid))); !holder.job_uid.empty())
     image.set_active_job(job_name(holder.job_uid));
-    remove_error = busy_error(image_name(row.uid), holder.job_uid, holder.kind, holder.seconds);
-  } else if (!row.host_uid.empty()) {
-    remove_error = image_refusal(row, TRY(host(row.host_uid)).get());
-  }
   *image.add_allowed_actions() =
       action("UpdateImage", permissions, v1::PERMISSION_EDIT_IMAGES, std::nullopt);
   *image.add_allowed_actions() =
-      action("DeleteImage", permissions, v1::PERMISSION_EDIT_IMAGES, remove_error);
+      action("DeleteImage", permissions, v1::PERMISSION_EDIT_IMAGES, refusal);
   return image;
+}
+
+Result<std::optional<Error>> Inventory::deletion_refusal(const db::Host& row) {
+  const auto some =
+      TRY(db::VmReader(tx_).list({.host_uid = row.uid}, db::ObjectOrder::Name, {.limit = 1}));
+  if (!some.empty()) {
+    const auto count = std::to_string(TRY(db::VmReader(tx_).count_on(row.uid)));
+    return std::optional(
+        Error(Code::FailedPrecondition, "HOST_NOT_EMPTY",
+              "host '" + row.name + "' has " + count + " machines, such as '" + some.front().name +
+                  "'")
+            .resource(host_name(row.uid))
+            .with("machines", count)
+            .remedy("delete its machines first, or repeat the call with force: they then run on, "
+                    "no longer managed"));
+  }
+  const auto held = TRY(db::LockReader(tx_).image_held_on(row.uid));
+  if (!held) return std::optional<Error>{};
+  const Status free = require_free(*held);
+  return free.ok() ? std::optional<Error>{} : std::optional(free.error());
 }
 
 Result<v1::Host> Inventory::show(const db::Host& row, PermissionSet permissions) {
   auto shown = TRY(to_proto(row));
   const auto known = TRY(host(row.uid));
   for (const auto& hypervisor : known->hypervisors) *shown.add_hypervisors() = hypervisor.shown;
-  std::optional<Error> remove_error;
-  const auto some =
-      TRY(db::VmReader(tx_).list({.host_uid = row.uid}, db::ObjectOrder::Name, {.limit = 1}));
-  if (!some.empty())
-    remove_error = Error(Code::FailedPrecondition, "HOST_NOT_EMPTY",
-                         "machine '" + some.front().name + "' and perhaps others are on it");
+  const auto refusal = TRY(deletion_refusal(row));
   *shown.add_allowed_actions() =
       action("UpdateHost", permissions, v1::PERMISSION_EDIT_HOSTS, std::nullopt);
   *shown.add_allowed_actions() =
-      action("DeleteHost", permissions, v1::PERMISSION_EDIT_HOSTS, remove_error);
+      action("DeleteHost", permissions, v1::PERMISSION_EDIT_HOSTS, refusal);
   return shown;
-}
-
-Result<std::vector<std::string>> Inventory::users_of(const db::Image& image, std::size_t limit) {
-  std::vector<std::string> users;
-  const std::string name = image_name(image.uid);
-  for (const auto& row : TRY(vms_on(image.host_uid))) {
-    const auto vm = TRY(document<v1::VirtualMachine>(row.spec, "machine " + row.uid));
-    const auto& spec = vm.spec();
-    const bool uses =
-        spec.boot().kernel() == name || spec.boot().initrd() == name ||
-        std::ranges::any_of(spec.disks(), [&](const auto& d) { return d.image() == name; });
-    if (uses) users.push_back(row.name);
-    if (users.size() == limit) break;
-  }
-  return users;
 }
 
 }  // namespace reeve::server

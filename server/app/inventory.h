@@ -66,8 +66,12 @@ class Inventory {
   Result<v1::Image> show(const db::Image& row, PermissionSet permissions);
   Result<v1::Host> show(const db::Host& row, PermissionSet permissions);
 
-  /// Machines that use an image, by display name, at most `limit`.
-  Result<std::vector<std::string>> users_of(const db::Image& image, std::size_t limit);
+  /// Why DeleteImage is refused now; nothing when it is possible: Aborted/RESOURCE_BUSY,
+  /// Unavailable/HOST_UNREACHABLE, FailedPrecondition/IMAGE_IN_USE.
+  Result<std::optional<Error>> deletion_refusal(const db::Image& row);
+  /// Why DeleteHost without force is refused now: FailedPrecondition/HOST_NOT_EMPTY,
+  /// Aborted/RESOURCE_BUSY.
+  Result<std::optional<Error>> deletion_refusal(const db::Host& row);
 
  private:
   struct Holder {
@@ -77,7 +81,7 @@ class Inventory {
   };
   /// Decides allowed_actions of a machine that no job holds; machines alike in it share them.
   using Circumstances =
-      std::tuple<std::string, std::string, std::string, std::string, PermissionSet>;
+      std::tuple<std::string, std::string, std::string, std::string, std::uint32_t>;
   using Actions = google::protobuf::RepeatedPtrField<v1::AllowedAction>;
   Result<Holder> holder_of(const std::string& resource);
   Result<VmFacts> facts_of(const db::Vm& row, Holder holder);
@@ -88,9 +92,5 @@ class Inventory {
   std::map<std::string, std::shared_ptr<const KnownHost>> hosts_{};
   std::map<Circumstances, Actions> actions_{};
 };
-
-/// Why DeleteImage is refused now; nothing when it is possible. Looks at the row alone, not at its
-/// users.
-std::optional<Error> image_refusal(const db::Image& row, const KnownHost* host);
 
 }  // namespace reeve::server

@@ -134,6 +134,19 @@ std::string vm_status_document(const v1::VirtualMachine& vm) {
   return kept.SerializeAsString();
 }
 
+db::VmDevices devices_of(const v1::VmSpec& spec) {
+  db::VmDevices devices;
+  for (const auto& nic : spec.nics())
+    if (!nic.mac().empty()) devices.macs.push_back(nic.mac());
+  const auto add_image = [&](const std::string& name) {
+    if (!name.empty()) devices.image_uids.push_back(name.substr(name.find('/') + 1));
+  };
+  for (const auto& disk : spec.disks()) add_image(disk.image());
+  add_image(spec.boot().kernel());
+  add_image(spec.boot().initrd());
+  return devices;
+}
+
 std::string image_spec_document(const v1::Image& image) {
   v1::Image kept;
   *kept.mutable_labels() = image.labels();

@@ -60,6 +60,8 @@ Result<v1::Job> to_proto(const db::Job& row);
 /// The intent document of a machine: what people set, nothing observed.
 std::string vm_spec_document(const v1::VirtualMachine& vm);
 std::string vm_status_document(const v1::VirtualMachine& vm);
+/// What a machine with this spec is made with.
+db::VmDevices devices_of(const v1::VmSpec& spec);
 std::string image_spec_document(const v1::Image& image);
 std::string image_status_document(const v1::Image& image);
 

@@ -123,7 +123,7 @@ google::protobuf::RepeatedPtrField<v1::AllowedAction> allowed_actions(const VmFa
     auto& action = *actions.Add();
     action.set_verb(std::string(row.method));
     if (!permissions.has(row.permission)) {
-      action.set_reason("PERMISSION_DENIED");
+      action.set_reason("NOT_PERMITTED");
       action.set_description("your role does not allow this");
       continue;
     }

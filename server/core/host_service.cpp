@@ -98,16 +98,8 @@ Result<v1::DeleteHostResponse> apply_delete(db::Transaction& tx,
   const auto row = TRY(repo.get(uid_part(request.name())));
   if (!request.etag().empty() && request.etag() != row.etag) return stale(request.name());
   Inventory inventory(tx, now);
-  const auto vms = TRY(inventory.vms_on(row.uid));
-  if (!vms.empty() && !request.force())
-    return Error(Code::FailedPrecondition, "HOST_NOT_EMPTY",
-                 "host '" + row.name + "' has " + std::to_string(vms.size()) +
-                     " machines, such as '" + vms.front().name + "'")
-        .resource(request.name())
-        .with("machines", std::to_string(vms.size()))
-        .remedy(
-            "delete its machines first, or repeat the call with force: they then run on, no "
-            "longer managed");
+  if (!request.force())
+    if (auto refusal = TRY(inventory.deletion_refusal(row))) return std::move(*refusal);
   const db::Change change{.actor = caller.actor, .time = now};
   TRY(remove_contents(tx, inventory, row.uid, change));
   TRY(repo.remove(row.uid, "", change));

@@ -2,7 +2,9 @@
 
 #include "base/uuid.h"
 #include "db/repo/meta_repo.h"
+#include "db/repo/vm_repo.h"
 #include "server/agents/sightings.h"
+#include "server/app/views.h"
 #include "server/core/core_parts.h"
 #include "server/core/housekeeping.h"
 #include "server/events/feed.h"
@@ -13,7 +15,7 @@ namespace {
 
 class Core final : public ServerCore {
  public:
-  Core(const CoreParts& parts, std::uint64_t epoch)
+  Core(const CoreParts& parts, const Beginning& beginning)
       : parts_(parts),
         feed_({.loop = *parts.feed_loop, .readers = *parts.readers}),
         pool_({.loop = *parts.loop,
@@ -21,7 +23,7 @@ class Core final : public ServerCore {
                .random = *parts.random,
                .live = live_,
                .sha256 = parts.sha256,
-               .epoch = epoch,
+               .epoch = beginning.epoch,
                .settings = {.version = parts.settings.version,
                             .heartbeat = parts.settings.heartbeat,
                             .metrics = parts.settings.metrics,
@@ -32,7 +34,9 @@ class Core final : public ServerCore {
                  .random = *parts.random,
                  .agents = pool_,
                  .sha256 = parts.sha256,
-                 .settings = {.unreachable_grace = parts.settings.unreachable_grace},
+                 .settings = {.unreachable_grace = parts.settings.unreachable_grace,
+                              .macs = parts.settings.macs.value_or(
+                                  MacPool::of_server(beginning.server_uid))},
                  .on_progress = [this](const v1::Job& job) { feed_.on_progress(job); }}),
         housekeeping_(parts) {
     const ServiceParts services{.core = parts, .live = &live_, .pool = &pool_, .runner = &runner_};
@@ -80,6 +84,30 @@ class Core final : public ServerCore {
 
 }  // namespace
 
+namespace {
+
+/// Once, after the migration that made the tables of what machines are made with: from their
+/// documents.
+Status fill_vm_devices(db::Transaction& tx) {
+  constexpr std::string_view kMissing = "vm_devices_missing";
+  db::MetaRepo meta(tx);
+  if (TRY(meta.integer(kMissing)) == 0) return {};
+  db::VmRepo repo(tx);
+  db::Page page{.limit = 500};
+  while (true) {
+    const auto rows = TRY(repo.list({}, db::ObjectOrder::Name, page));
+    for (const auto& row : rows) {
+      const auto vm = TRY(document<v1::VirtualMachine>(row.spec, "machine " + row.uid));
+      TRY(repo.set_devices(row.uid, devices_of(vm.spec())));
+    }
+    if (static_cast<int>(rows.size()) < page.limit) break;
+    page.after = db::key_of(rows.back(), db::ObjectOrder::Name);
+  }
+  return meta.set_integer(kMissing, 0);
+}
+
+}  // namespace
+
 Result<Beginning> begin_server(db::Database& database, const Clock& clock, Random& random) {
   auto tx = TRY(database.begin());
   Beginning beginning;
@@ -87,6 +115,7 @@ Result<Beginning> begin_server(db::Database& database, const Clock& clock, Rando
   beginning.epoch = static_cast<std::uint64_t>(TRY(meta.next_epoch()));
   beginning.server_uid = TRY(meta.server_uid(new_uuid(random)));
   TRY(mark_all_disconnected(tx, clock.wall()));
+  TRY(fill_vm_devices(tx));
   TRY(tx.commit());
   return beginning;
 }
@@ -95,7 +124,7 @@ Result<std::unique_ptr<ServerCore>> ServerCore::create(const CoreParts& parts,
                                                        const Beginning& beginning) {
   auto jobs =
       TRY(parts.readers->read([](db::ReadTransaction& tx) { return load_active_jobs(tx); }));
-  auto core = std::make_unique<Core>(parts, beginning.epoch);
+  auto core = std::make_unique<Core>(parts, beginning);
   // Everything that drives jobs happens on the loop.
   parts.loop->post([core = core.get(), alive = core->alive(), jobs = std::move(jobs)]() mutable {
     if (!alive.expired()) core->start(std::move(jobs));

@@ -23,6 +23,7 @@
 #include "server/app/host_service.h"
 #include "server/app/image_service.h"
 #include "server/app/job_service.h"
+#include "server/app/mac_pool.h"
 #include "server/app/vm_service.h"
 #include "server/events/event_feed.h"
 
@@ -37,6 +38,8 @@ struct CoreSettings {
   std::chrono::milliseconds host_timeout{20000};
   /// A job whose step waits for an unreachable host is parked after this.
   std::chrono::milliseconds unreachable_grace{120000};
+  /// Network cards without an address get one of this pool; that of the server's uid when unset.
+  std::optional<MacPool> macs{};
   /// Finished jobs are forgotten after this.
   std::chrono::hours job_retention{24 * 30};
   /// Versions are kept for this long.

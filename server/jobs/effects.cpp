@@ -69,8 +69,9 @@ Status vm_created(const EffectContext& context) {
   row.origin = to_word(Vm::ORIGIN_MANAGED);
   row.spec = vm_spec_document(vm);
   row.status = vm_status_document(seen);
-  TRY(db::VmRepo(context.tx).insert(std::move(row), context.change));
-  return {};
+  db::VmRepo repo(context.tx);
+  TRY(repo.insert(std::move(row), context.change));
+  return repo.set_devices(vm.uid(), devices_of(vm.spec()));
 }
 
 /// A version that only says that a job began or ended: active_job and allowed_actions have changed.
@@ -132,6 +133,7 @@ Status write_intent(const EffectContext& context, const Vm& vm) {
     row.spec = vm_spec_document(vm);
     row.etag.clear();
     row = TRY(repo.update(std::move(row), context.change));
+    TRY(repo.set_devices(row.uid, devices_of(vm.spec())));
     seen.mutable_status()->clear_pending_restart();
     const std::string pending = fact(context, "pending_restart");
     for (const auto& field : split(pending, ','))

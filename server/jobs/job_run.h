@@ -26,6 +26,7 @@
 #include "db/writer.h"
 #include "reeve/agent/v1/link_service.pb.h"
 #include "server/app/caller.h"
+#include "server/app/mac_pool.h"
 #include "server/jobs/agent_port.h"
 #include "server/jobs/journal.h"
 #include "server/jobs/kinds.h"
@@ -39,6 +40,7 @@ struct RunnerSettings {
   std::chrono::milliseconds first_backoff{1000};  ///< doubles with every attempt
   int attempts = 5;
   std::chrono::milliseconds write_retry{1000};  ///< after a refused journal write
+  MacPool macs{};                               ///< network cards without an address get one of it
 };
 
 /// What a JobRun works with; all of it outlives the run.

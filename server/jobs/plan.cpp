@@ -178,10 +178,12 @@ struct Compile {
 
 }  // namespace
 
-FreshIds FreshIds::draw(Random& random) {
-  FreshIds ids{
-      .job_uid = new_uuid(random), .object_uid = new_uuid(random), .ticket = new_uuid(random)};
-  random.fill(std::as_writable_bytes(std::span(ids.mac_bytes)));
+FreshIds FreshIds::draw(Random& random, const MacPool& macs) {
+  FreshIds ids{.job_uid = new_uuid(random),
+               .object_uid = new_uuid(random),
+               .ticket = new_uuid(random),
+               .macs = macs};
+  random.fill(std::as_writable_bytes(std::span(ids.mac_numbers)));
   return ids;
 }
 

@@ -16,6 +16,8 @@
 #include "reeve/v1/image_service.pb.h"
 #include "reeve/v1/vm_service.pb.h"
 #include "server/app/inventory.h"
+#include "server/app/mac_pool.h"
+#include "server/app/validate.h"
 
 namespace reeve::server {
 
@@ -28,11 +30,12 @@ using JobRequest = std::variant<v1::ImportImageRequest, v1::DeleteImageRequest, 
 /// Chance, drawn before planning, so that planning itself is a function of its inputs.
 struct FreshIds {
   std::string job_uid{};
-  std::string object_uid{};  ///< of what the job makes
-  std::string ticket{};      ///< single use, for an upload
-  std::array<std::array<std::uint8_t, 4>, 8> mac_bytes{};
+  std::string object_uid{};                           ///< of what the job makes
+  std::string ticket{};                               ///< single use, for an upload
+  MacPool macs{};                                     ///< the server's
+  std::array<std::uint32_t, kMaxNics> mac_numbers{};  ///< where to look for free ones from
 
-  static FreshIds draw(Random& random);
+  static FreshIds draw(Random& random, const MacPool& macs);
 };
 
 /// A compiled job, not stored yet.

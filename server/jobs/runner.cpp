@@ -128,7 +128,7 @@ void Runner::submit(const Caller& caller, JobRequest request, Reply<v1::Job> rep
   submission->caller = caller;
   submission->facts = facts_of(request);
   submission->request = std::move(request);
-  submission->ids = FreshIds::draw(parts_.random);
+  submission->ids = FreshIds::draw(parts_.random, parts_.settings.macs);
   submission->now = parts_.loop.clock().wall();
   submission->sha256 = parts_.sha256;
   if (submission->facts.validate_only)

@@ -284,5 +284,30 @@ TEST_CASE("host loads add up what is placed", "[db]") {
   CHECK(loads[0].memory_mib == 2048);
 }
 
+TEST_CASE("what a machine is made with is found by address and image until it goes", "[db]") {
+  MemoryDb memory;
+  auto tx = memory.begin();
+  must(HostRepo(tx).insert(host_row("h1", "alpha"), by("a")));
+  VmRepo vms(tx);
+  must(vms.insert(vm_row("v1", "web", "h1"), by("a")));
+  must(vms.insert(vm_row("v2", "mail", "h1"), by("a")));
+  const auto revision = must(FeedReader(tx).revision());
+  must(vms.set_devices("v1", {.macs = {"m1", "m2"}, .image_uids = {"i1", "i2", "i1"}}));
+  must(vms.set_devices("v2", {.macs = {"m3"}, .image_uids = {"i1"}}));
+  CHECK(must(FeedReader(tx).revision()) == revision);
+  CHECK(must(vms.get_by_mac("m2")).name == "web");
+  CHECK(must(vms.get_by_mac("m3")).name == "mail");
+  CHECK(must(vms.users_of_image("i1", 10)).size() == 2);
+  CHECK(must(vms.users_of_image("i1", 1)).size() == 1);
+  CHECK(must(vms.users_of_image("i2", 10)) == std::vector<std::string>{"web"});
+  must(vms.set_devices("v1", {.macs = {"m4"}}));
+  CHECK(reason_of(vms.get_by_mac("m1")) == "VM_NOT_FOUND");
+  CHECK(must(vms.users_of_image("i2", 10)).empty());
+  must(vms.remove("v2", "", by("a")));
+  CHECK(reason_of(vms.get_by_mac("m3")) == "VM_NOT_FOUND");
+  CHECK(must(vms.users_of_image("i1", 10)).empty());
+  CHECK(must(vms.count_on("h1")) == 1);
+}
+
 }  // namespace
 }  // namespace reeve::db

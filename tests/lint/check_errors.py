@@ -6,7 +6,7 @@ import tree
 
 GUIDE = "docs/guide/errors.md"
 REASON = re.compile(r'\bCode::\w+,\s*"([A-Z][A-Z0-9_]+)"|\b(?:Reason|reason)[({]\s*"([A-Z][A-Z0-9_]+)"'
-                    r'|\brefuse\(id,\s*"([A-Z][A-Z0-9_]+)"')
+                    r'|\b(?:refuse\(id,|set_reason\()\s*"([A-Z][A-Z0-9_]+)"')
 ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]+)` \|", re.M)
 
 

@@ -82,8 +82,10 @@ class LintTest(unittest.TestCase):
     def test_errors(self):
         use = 'return Error{Code::NotFound, "NOT_THERE", "x"};\n'
         self.assertEqual(self.check("errors", tree={"docs/guide/errors.md": GUIDE, "base/a.cpp": use}), "")
-        bad = self.check("errors", tree={"base/b.cpp": use.replace("THERE", "HERE"), "base/a.cpp": ""})
+        bad = self.check("errors", tree={"base/b.cpp": use.replace("THERE", "HERE"),
+                                         "base/a.cpp": 'action.set_reason("NOR_HERE");\n'})
         self.assertIn("NOT_HERE is not explained", bad)
+        self.assertIn("NOR_HERE is not explained", bad)
         self.assertIn("NOT_THERE is not used any more", bad)
 
     def test_handlers(self):

@@ -365,6 +365,95 @@ TEST_CASE("an image is incomplete only while its host says that the file is gone
   s.make("web", false);
 }
 
+TEST_CASE("no two machines have one address, however they are asked for at once", "[core]") {
+  Scene s;
+  const auto create = [&](const std::string& name, std::vector<std::string> macs) {
+    v1::CreateVmRequest request;
+    request.mutable_vm()->set_display_name(name);
+    request.mutable_vm()->mutable_spec()->set_cpus(1);
+    request.mutable_vm()->mutable_spec()->set_memory_mib(64);
+    request.mutable_vm()->mutable_spec()->add_disks()->set_image(s.image);
+    for (const auto& mac : macs) request.mutable_vm()->mutable_spec()->add_nics()->set_mac(mac);
+    return [&s, request](server::Reply<v1::Job> reply) {
+      s.cluster.core().vms().create(s.cluster.caller, request, std::move(reply));
+    };
+  };
+  const std::string mac = "52:54:00:00:00:07";
+  std::vector<Answer> answers;
+  for (const auto* name : {"one", "two", "three"})
+    answers.push_back(s.cluster.call(create(name, {mac, ""})));
+  s.cluster.run_until(
+      [&] { return std::ranges::all_of(answers, [](const auto& a) { return a->has_value(); }); },
+      1min);
+  REQUIRE((*answers[0])->ok());
+  for (const auto i : {1U, 2U}) {
+    REQUIRE_FALSE((*answers[i])->ok());
+    const auto& error = (*answers[i])->error();
+    CHECK(error.reason() == "MAC_TAKEN");
+    CHECK(error.message().find("'one'") != std::string::npos);
+    CHECK(error.resource() == (*answers[0])->value().target());
+  }
+  CHECK(s.cluster.finish((*answers[0])->value().uid()).state() == v1::Job::STATE_SUCCEEDED);
+
+  // Given ones: of the server's pool, each another, besides those in use.
+  answers.clear();
+  for (int i = 0; i < 20; ++i)
+    answers.push_back(s.cluster.call(create("given" + std::to_string(i), {"", ""})));
+  s.cluster.world.run_for(1min);
+  std::set<std::string> given;
+  std::size_t cards = 0;
+  for (const auto& vm : s.cluster.vms())
+    for (const auto& nic : vm.spec().nics()) {
+      ++cards;
+      given.insert(nic.mac());
+      if (nic.mac() != mac) CHECK(nic.mac().starts_with("56:"));
+    }
+  CHECK(cards == 42);
+  CHECK(given.size() == cards);
+
+  // A machine that goes gives its address back.
+  v1::DeleteVmRequest remove;
+  remove.set_name((*answers[0])->value().target());
+  for (const auto& vm : s.cluster.vms())
+    if (vm.display_name() == "one") remove.set_name(vm.name());
+  succeed(s.cluster, [&](server::Reply<v1::Job> reply) {
+    s.cluster.core().vms().remove(s.cluster.caller, remove, std::move(reply));
+  });
+  succeed(s.cluster, create("two", {mac}));
+}
+
+TEST_CASE("machines of a database from before are found by address and image", "[core]") {
+  Scene s;
+  const auto vm = s.make("web", false);
+  const auto mac = s.cluster.vm(vm.substr(4))->spec().nics(0).mac();
+  s.cluster.kill_server();
+  {
+    auto database = db::Database::open(kDatabasePath,
+                                       {.access = db::Access::Write, .vfs = s.cluster.disk.vfs()});
+    REQUIRE(database.ok());
+    REQUIRE(database.value()
+                ->run_script("DELETE FROM vm_mac; DELETE FROM vm_image;"
+                             "UPDATE meta SET value = 1 WHERE key = 'vm_devices_missing'")
+                .ok());
+  }
+  s.cluster.start_server();
+  s.cluster.calm();
+  v1::CreateVmRequest request;
+  request.mutable_vm()->set_display_name("other");
+  request.mutable_vm()->mutable_spec()->set_cpus(1);
+  request.mutable_vm()->mutable_spec()->set_memory_mib(64);
+  request.mutable_vm()->mutable_spec()->add_disks()->set_image(s.image);
+  request.mutable_vm()->mutable_spec()->add_nics()->set_mac(mac);
+  CHECK(s.reason([&](server::Reply<v1::Job> reply) {
+    s.cluster.core().vms().create(s.cluster.caller, request, std::move(reply));
+  }) == "MAC_TAKEN");
+  v1::DeleteImageRequest remove;
+  remove.set_name(s.image);
+  CHECK(s.reason([&](server::Reply<v1::Job> reply) {
+    s.cluster.core().images().remove(s.cluster.caller, remove, std::move(reply));
+  }) == "IMAGE_IN_USE");
+}
+
 TEST_CASE("a cancelled job undoes what it did", "[core]") {
   Scene s;
   const auto created = s.cluster.must_answer(create_vm(s.cluster, "web", s.image, true, s.fresh()));

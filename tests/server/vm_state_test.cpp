@@ -140,6 +140,6 @@ TEST_CASE("an unreachable host, a hypervisor that is away, a missing capability,
   const auto viewer = PermissionSet{}.with(v1::PERMISSION_VIEW);
   for (const auto& action : allowed_actions(a_vm(Vm::STATE_RUNNING), viewer)) {
     CHECK_FALSE(action.allowed());
-    CHECK(action.reason() == "PERMISSION_DENIED");
+    CHECK(action.reason() == "NOT_PERMITTED");
   }
 }

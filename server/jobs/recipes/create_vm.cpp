@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstdio>
 #include <set>
 
 #include "db/repo/image_repo.h"
@@ -71,16 +70,22 @@ Status resolve_disks(Inventory& inventory, v1::VmSpec& spec, Images& images) {
   return {};
 }
 
-void resolve_nics(v1::VmSpec& spec, const FreshIds& ids) {
+Status resolve_nics(Inventory& inventory, const FreshIds& ids, v1::VmSpec& spec) {
+  std::set<std::string> macs;
+  for (const auto& nic : spec.nics()) {
+    if (nic.mac().empty()) continue;
+    TRY(require_free_mac(inventory.tx(), nic.mac()));
+    macs.insert(nic.mac());
+  }
   for (int i = 0; i < spec.nics_size(); ++i) {
     auto& nic = *spec.mutable_nics(i);
     if (nic.id().empty()) nic.set_id(free_id("nic", spec.nics()));
     if (!nic.mac().empty()) continue;
-    const auto& b = ids.mac_bytes[static_cast<std::size_t>(i)];
-    char text[18];
-    std::snprintf(text, sizeof text, "52:54:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3]);
-    nic.set_mac(text);
+    const auto number = ids.mac_numbers.at(static_cast<std::size_t>(i));
+    nic.set_mac(TRY(ids.macs.free_address(inventory.tx(), number, macs)));
+    macs.insert(nic.mac());
   }
+  return {};
 }
 
 void resolve_seed(v1::VirtualMachine& vm) {
@@ -95,7 +100,7 @@ Result<Placed> resolve(Inventory& inventory, const FreshIds& ids, v1::VirtualMac
   auto& spec = *vm.mutable_spec();
   Images images;
   TRY(resolve_disks(inventory, spec, images));
-  resolve_nics(spec, ids);
+  TRY(resolve_nics(inventory, ids, spec));
   if (spec.has_boot()) {
     TRY(usable_image(inventory, spec.boot().kernel(), "vm.spec.boot.kernel",
                      {v1::Image::KIND_KERNEL}, images));

@@ -1,4 +1,3 @@
-#include "base/text.h"
 #include "db/repo/image_repo.h"
 #include "server/app/words.h"
 #include "server/jobs/recipes/recipes.h"
@@ -13,20 +12,7 @@ Result<Plan> delete_image(Inventory& inventory, const FreshIds&,
     return Error(Code::Aborted, "STALE_ETAG", "image '" + row.name + "' has changed since")
         .resource(request.name())
         .remedy("read it again and repeat the call with its new etag");
-  TRY(inventory.require_free(image_name(row.uid)));
-  const auto host = TRY(inventory.host(row.host_uid));
-  if (auto error = image_refusal(row, host.get())) return std::move(*error);
-  constexpr std::size_t kNamed = 10;
-  const auto users = TRY(inventory.users_of(row, kNamed + 1));
-  if (!users.empty()) {
-    const bool more = users.size() > kNamed;
-    auto named = users;
-    if (more) named.resize(kNamed);
-    return Error(Code::FailedPrecondition, "IMAGE_IN_USE",
-                 "image '" + row.name + "' is used by " + join(named, ", ") + (more ? ", ..." : ""))
-        .resource(request.name())
-        .remedy("delete these machines first: their disks are overlays on the image");
-  }
+  if (auto refusal = TRY(inventory.deletion_refusal(row))) return std::move(*refusal);
   Plan plan{.kind = "DeleteImage",
             .target_kind = "image",
             .target_uid = row.uid,
