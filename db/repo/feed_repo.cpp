@@ -95,6 +95,15 @@ Result<std::vector<Version>> FeedReader::history(std::string_view uid, std::int6
   return read_all(rows, read_row);
 }
 
+Result<std::vector<Version>> FeedReader::history_after(std::string_view uid,
+                                                       std::int64_t from_revision, int limit) {
+  TRY(check_range(from_revision));
+  auto rows = TRY(
+      read_.query(std::string(kSelect) + "WHERE uid = ? AND revision > ? ORDER BY revision LIMIT ?",
+                  uid, from_revision, limit));
+  return read_all(rows, read_row);
+}
+
 Result<Version> FeedReader::as_of(std::string_view uid, std::int64_t revision) {
   TRY(check_range(revision));
   auto rows = TRY(read_.query(

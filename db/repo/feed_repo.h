@@ -29,6 +29,10 @@ class FeedReader {
   /// Versions of one object, newest first, before `before_revision` (0: from the newest).
   Result<std::vector<Version>> history(std::string_view uid, std::int64_t before_revision,
                                        int limit);
+  /// Versions of one object after `from_revision`, oldest first, at most `limit`. Errors as in
+  /// versions().
+  Result<std::vector<Version>> history_after(std::string_view uid, std::int64_t from_revision,
+                                             int limit);
   /// The object as it was at `revision`. NotFound/NO_VERSION when it did not exist then,
   /// OutOfRange/ REVISION_COMPACTED below the floor.
   Result<Version> as_of(std::string_view uid, std::int64_t revision);

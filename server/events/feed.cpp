@@ -267,15 +267,8 @@ Result<v1::ListEventsResponse> Feed::list(const Caller& caller,
     Inventory inventory(tx, parts_.loop.clock().wall());
     const auto floor = TRY(reader.floor());
     if (from == 0) from = floor;
-    std::vector<db::Version> versions;
-    if (only.empty()) {
-      versions = TRY(reader.versions(from, kinds, size + 1));
-    } else {
-      constexpr int kLongestHistory = 10'000;
-      versions = TRY(reader.history(only, 0, kLongestHistory));
-      std::ranges::reverse(versions);
-      std::erase_if(versions, [&](const auto& version) { return version.revision <= from; });
-    }
+    const auto versions = TRY(only.empty() ? reader.versions(from, kinds, size + 1)
+                                           : reader.history_after(only, from, size + 1));
     std::int64_t last = from;
     for (const auto& version : versions) {
       if (response.events_size() == size) {

@@ -125,6 +125,7 @@ TEST_CASE("feed, history and audit are read in order by index", "[db]") {
     must(feed.versions(0, {ObjectKind::Vm}, 10));
     must(feed.versions(0, {ObjectKind::Vm, ObjectKind::Job}, 10));
     must(feed.history("h1", 0, 10));
+    must(feed.history_after("h1", 0, 10));
     must(feed.as_of("h1", 1));
     must(feed.list_as_of(ObjectKind::Host, 1, "", 10));
     must(feed.compact(1, 0, 10));

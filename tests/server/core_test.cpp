@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/uuid.h"
 #include "db/repo/audit_repo.h"
+#include "db/repo/feed_repo.h"
 #include "tests/sim/scenario.h"
 
 using namespace reeve;
@@ -452,6 +453,64 @@ TEST_CASE("machines of a database from before are found by address and image", "
   CHECK(s.reason([&](server::Reply<v1::Job> reply) {
     s.cluster.core().images().remove(s.cluster.caller, remove, std::move(reply));
   }) == "IMAGE_IN_USE");
+}
+
+TEST_CASE("the history of one machine is complete or says that it is not", "[core]") {
+  Scene s;
+  const auto vm = s.make("web", true);
+  const auto list = [&](std::int64_t from, const std::string& resource) {
+    v1::ListEventsRequest request;
+    request.set_resource(resource);
+    request.set_from_revision(from);
+    return s.cluster.core().events().list(s.cluster.caller, request);
+  };
+  const auto all = list(0, vm).value();
+  REQUIRE(all.events_size() >= 3);
+  for (const auto& event : all.events()) CHECK(event.resource() == vm);
+  const auto second = all.events(1).revision();
+  CHECK(list(second, vm).value().events_size() == all.events_size() - 2);
+  const auto beyond = list(s.cluster.revision() + 1, vm);
+  REQUIRE_FALSE(beyond.ok());
+  CHECK(beyond.error().reason() == "REVISION_UNKNOWN");
+  s.cluster.kill_server();
+  {
+    auto database = db::Database::open(kDatabasePath,
+                                       {.access = db::Access::Write, .vfs = s.cluster.disk.vfs()});
+    auto tx = database.value()->begin().value();
+    REQUIRE(db::FeedRepo(tx).compact(second, 0, 1000).ok());
+    REQUIRE(tx.commit().ok());
+  }
+  s.cluster.start_server();
+  for (const auto& resource : {vm, std::string()}) {
+    const auto gap = list(second - 1, resource);
+    REQUIRE_FALSE(gap.ok());
+    CHECK(gap.error().reason() == "REVISION_COMPACTED");
+    CHECK(gap.error().metadata().at("floor") == std::to_string(second));
+  }
+  CHECK(list(second, vm).value().events_size() == all.events_size() - 2);
+}
+
+TEST_CASE("a history longer than ten thousand versions is listed from its beginning", "[core]") {
+  Scene s;
+  const auto vm = s.make("web", true);
+  s.cluster.kill_server();
+  const auto before = s.cluster.revision();
+  {
+    auto database = db::Database::open(kDatabasePath,
+                                       {.access = db::Access::Write, .vfs = s.cluster.disk.vfs()});
+    auto tx = database.value()->begin().value();
+    db::FeedRepo feed(tx);
+    auto version = feed.history(vm.substr(4), 0, 1).value().front();
+    for (int i = 0; i < 10'001; ++i) REQUIRE(feed.append(version).ok());
+    REQUIRE(tx.commit().ok());
+  }
+  s.cluster.start_server();
+  v1::ListEventsRequest request;
+  request.set_resource(vm);
+  request.set_from_revision(before);
+  const auto page = s.cluster.core().events().list(s.cluster.caller, request).value();
+  REQUIRE(page.events_size() == 50);
+  CHECK(page.events(0).revision() == before + 1);
 }
 
 TEST_CASE("a cancelled job undoes what it did", "[core]") {
