@@ -21,7 +21,7 @@ CREATE TABLE host (
   status_observed_at INTEGER,
   spec               BLOB NOT NULL,
   status             BLOB NOT NULL
-) STRICT;
+, link_features TEXT NOT NULL DEFAULT '') STRICT;
 CREATE INDEX host_by_state ON host (state, name);
 CREATE INDEX host_by_create_time ON host (create_time, uid);
 CREATE INDEX host_by_update_time ON host (update_time, uid);

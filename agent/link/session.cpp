@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/text.h"
 
 namespace reeve::agent {
 
@@ -110,7 +111,9 @@ void Session::established(const v1::Welcome& welcome) {
   backoff_ = settings_.backoff_min;
   heartbeat_ = std::clamp(milliseconds(welcome.heartbeat_ms()), kMinHeartbeat, kMaxHeartbeat);
   log::info("connected to the server",
-            {{"epoch", welcome.epoch()}, {"version", welcome.version().substr(0, 64)}});
+            {{"epoch", welcome.epoch()},
+             {"version", welcome.version().substr(0, 64)},
+             {"features", join({welcome.features().begin(), welcome.features().end()}, " ")}});
   watch_heartbeat();
   handlers_.connected(welcome);
   const auto attempt = attempt_;

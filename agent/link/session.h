@@ -15,6 +15,7 @@
 #include "base/loop.h"
 #include "base/random.h"
 #include "base/thread.h"
+#include "proto/features.h"
 
 namespace reeve::agent {
 
@@ -22,7 +23,7 @@ struct SessionSettings {
   std::string host_uid{};
   std::string version{};
   std::string boot_id{};
-  std::vector<std::string> features{};
+  std::vector<std::string> features{kAgentFeatures.begin(), kAgentFeatures.end()};
   std::chrono::milliseconds connect_timeout{20'000};  ///< until Welcome
   std::chrono::milliseconds backoff_min{500};
   std::chrono::milliseconds backoff_max{30'000};

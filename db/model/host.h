@@ -17,10 +17,12 @@ struct Host : ObjectHead {
   std::string status{};
   std::optional<WallTime> status_observed_at{};
 
-  // The link's bookkeeping: written by HostRepo::update_link alone, without a version.
+  // The link's bookkeeping: written by HostRepo::update_link and update_features alone, without a
+  // version.
   std::int64_t link_epoch = 0;
   std::int64_t link_last_seq = 0;  ///< last observation that is stored
   std::optional<WallTime> last_seen{};
+  std::string link_features{};  ///< agreed on at the last Hello: sorted words
 };
 
 struct HostFilter {

@@ -9,7 +9,8 @@ namespace {
 // One list of columns, one function that reads them: they cannot drift apart.
 constexpr std::string_view kSelect =
     "SELECT uid, name, etag, revision, create_time, update_time, state, address, cert_key_sha256, "
-    "spec, status, status_observed_at, link_epoch, link_last_seq, last_seen FROM host ";
+    "spec, status, status_observed_at, link_epoch, link_last_seq, last_seen, "
+    "link_features FROM host ";
 
 Host read_row(const Statement& row) {
   Host out;
@@ -23,6 +24,7 @@ Host read_row(const Statement& row) {
   out.link_epoch = row.integer(12);
   out.link_last_seq = row.integer(13);
   out.last_seen = row.maybe_time(14);
+  out.link_features = row.text(15);
   return out;
 }
 
@@ -105,6 +107,11 @@ Status HostRepo::update_link(std::string_view uid, std::int64_t epoch, std::int6
                   epoch, last_seq, last_seen, uid));
   if (changed == 1) return {};
   return Error{Code::NotFound, "HOST_NOT_FOUND", "no host '" + std::string(uid) + "'"};
+}
+
+Status HostRepo::update_features(std::string_view uid, std::string_view features) {
+  TRY(tx_.execute("UPDATE host SET link_features = ? WHERE uid = ?", features, uid));
+  return {};
 }
 
 Status HostRepo::remove(std::string_view uid, std::string_view etag, const Change& change) {

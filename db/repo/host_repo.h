@@ -46,6 +46,8 @@ class HostRepo : public HostReader {
   /// The link's bookkeeping; makes no version. NotFound/HOST_NOT_FOUND.
   Status update_link(std::string_view uid, std::int64_t epoch, std::int64_t last_seq,
                      WallTime last_seen);
+  /// Writes link_features; fine when the host is gone.
+  Status update_features(std::string_view uid, std::string_view features);
   /// The last version is marked deleted. Aborted/STALE_ETAG as in update; FailedPrecondition/
   /// DB_FOREIGN_KEY while other rows refer to it.
   Status remove(std::string_view uid, std::string_view etag, const Change& change);

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/text.h"
+#include "proto/features.h"
 
 namespace reeve::server {
 
@@ -140,7 +142,7 @@ void Pool::enter(SessionId id) {
   parts_.writer.submit(
       [host = session.host_uid, hello = session.hello, epoch = parts_.epoch,
        time = wall()](db::Transaction& tx) {
-        return mark_connected(tx, host, hello.version(), hello.boot_id(),
+        return mark_connected(tx, host, hello, agreed_features(hello.features()),
                               static_cast<std::int64_t>(epoch), time);
       },
       [this, alive = std::weak_ptr<bool>(alive_), &loop = parts_.loop, id](const Status& outcome,
@@ -179,9 +181,13 @@ void Pool::entered(SessionId id, const Status& outcome) {
   welcome.set_version(parts_.settings.version);
   welcome.set_heartbeat_ms(parts_.settings.heartbeat.count());
   welcome.set_metrics_ms(parts_.settings.metrics.count());
+  const auto features = agreed_features(session->hello.features());
+  *welcome.mutable_features() = {features.begin(), features.end()};
   say(*session, message);
   parts_.live.heard(host, wall());
-  log::info("agent connected", {{"host", host}, {"version", session->hello.version()}});
+  log::info(
+      "agent connected",
+      {{"host", host}, {"version", session->hello.version()}, {"features", join(features, " ")}});
   reports_->agent_connected(host);
 }
 

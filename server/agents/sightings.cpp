@@ -374,16 +374,17 @@ Status apply_observation(db::Transaction& tx, const std::string& host_uid,
 }
 
 Status mark_connected(db::Transaction& tx, const std::string& host_uid,
-                      const std::string& agent_version, const std::string& boot_id,
+                      const agent::v1::Hello& hello, const std::vector<std::string>& features,
                       std::int64_t epoch, WallTime now) {
   db::HostRepo repo(tx);
   auto row = TRY(repo.get(host_uid));
   auto status = TRY(document<v1::HostStatus>(row.status, "host " + host_uid));
-  status.set_agent_version(tame(agent_version, 100));
-  status.set_boot_id(tame(boot_id, 100));
+  status.set_agent_version(tame(hello.version(), 100));
+  status.set_boot_id(tame(hello.boot_id(), 100));
   row.status = status.SerializeAsString();
   row.state = to_word(v1::Host::STATE_CONNECTED);
   TRY(repo.update_status(row, {.actor = actor_of(host_uid), .time = now}));
+  TRY(repo.update_features(host_uid, join(features, " ")));
   return repo.update_link(host_uid, epoch, 0, now);
 }
 

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "db/sqlite/transaction.h"
+#include "reeve/agent/v1/link_service.pb.h"
 #include "reeve/agent/v1/observation.pb.h"
 
 namespace reeve::server {
@@ -28,9 +29,9 @@ Status apply_observation(db::Transaction& tx, const std::string& host_uid,
                          const agent::v1::Observation& seen, WallTime now, Random& random,
                          SightingOutcome& outcome);
 
-/// The agent is connected, or no longer. NotFound/HOST_NOT_FOUND.
+/// The agent is connected, with these features agreed on, or no longer. NotFound/HOST_NOT_FOUND.
 Status mark_connected(db::Transaction& tx, const std::string& host_uid,
-                      const std::string& agent_version, const std::string& boot_id,
+                      const agent::v1::Hello& hello, const std::vector<std::string>& features,
                       std::int64_t epoch, WallTime now);
 Status mark_disconnected(db::Transaction& tx, const std::string& host_uid, std::int64_t epoch,
                          WallTime last_seen, WallTime now);

@@ -46,10 +46,16 @@ const KnownHypervisor* KnownHost::hypervisor_by_uid(std::string_view uid) const 
   return it == hypervisors.end() ? nullptr : &*it;
 }
 
+Status KnownHost::require_feature(std::string_view feature) const {
+  if (feature.empty() || std::ranges::find(features, feature) != features.end()) return {};
+  return too_old_error(row.name, status.agent_version(), feature).resource(host_name(row.uid));
+}
+
 Result<std::shared_ptr<const KnownHost>> Inventory::load(db::Host row) {
   auto known = std::make_shared<KnownHost>();
   known->status = TRY(document<v1::HostStatus>(row.status, "host " + row.uid));
   known->connected = host_state_of(row.state) == v1::Host::STATE_CONNECTED;
+  for (const auto feature : split(row.link_features, ' ')) known->features.emplace_back(feature);
   const db::HypervisorFilter filter{.host_uid = row.uid};
   auto rows = TRY(db::HypervisorReader(tx_).list(filter, {.limit = kBatch}));
   for (auto& hypervisor : rows) {
@@ -125,6 +131,8 @@ Result<VmFacts> Inventory::facts_of(const db::Vm& row, Holder holder) {
   const auto known = TRY(host(row.host_uid));
   facts.host_display_name = known->row.name;
   facts.host_connected = known->connected;
+  facts.agent_version = known->status.agent_version();
+  facts.agent_features = known->features;
   if (const auto* hypervisor = known->hypervisor_by_uid(row.hypervisor_uid)) {
     facts.hypervisor_available = hypervisor->shown.available();
     facts.capabilities.assign(hypervisor->shown.capabilities().begin(),

@@ -36,7 +36,10 @@ struct KnownHost {
   v1::HostStatus status{};
   std::vector<KnownHypervisor> hypervisors{};
   bool connected = false;
+  std::vector<std::string> features{};  ///< agreed on with its agent
 
+  /// FailedPrecondition/AGENT_TOO_OLD.
+  Status require_feature(std::string_view feature) const;
   const KnownHypervisor* hypervisor(std::string_view id) const;
   const KnownHypervisor* hypervisor_by_uid(std::string_view uid) const;
 };

@@ -78,6 +78,10 @@ std::optional<Error> place_refusal(const VerbRow& row, const VmFacts& facts) {
                "host '" + facts.host_display_name + "' of " + subject(facts) + " is not connected")
         .resource(vm_name(facts.uid))
         .remedy("start reeve-agent on the host, or check the network between it and the server");
+  if (!row.feature.empty() &&
+      std::ranges::find(facts.agent_features, row.feature) == facts.agent_features.end())
+    return too_old_error(facts.host_display_name, facts.agent_version, row.feature)
+        .resource(vm_name(facts.uid));
   if (!facts.hypervisor_available)
     return Error(Code::Unavailable, "HYPERVISOR_UNAVAILABLE",
                  "the hypervisor of " + subject(facts) + " does not answer")
@@ -135,6 +139,17 @@ google::protobuf::RepeatedPtrField<v1::AllowedAction> allowed_actions(const VmFa
                            (error->remedy().empty() ? "" : "; " + error->remedy()));
   }
   return actions;
+}
+
+Error too_old_error(const std::string& host_display_name, const std::string& agent_version,
+                    std::string_view feature) {
+  return Error(Code::FailedPrecondition, "AGENT_TOO_OLD",
+               "the agent of host '" + host_display_name + "', version " +
+                   (agent_version.empty() ? "unknown" : agent_version) + ", does not have '" +
+                   std::string(feature) + "'")
+      .remedy("install the server's version of reeve-agent on the host: its machines run on")
+      .with("agent_version", agent_version)
+      .with("feature", std::string(feature));
 }
 
 Error busy_error(const std::string& resource, const std::string& job_uid,

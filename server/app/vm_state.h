@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "proto/features.h"
 #include "reeve/v1/authorization.pb.h"
 #include "reeve/v1/common.pb.h"
 #include "reeve/v1/vm.pb.h"
@@ -64,6 +65,7 @@ struct VerbRow {
   std::string_view method;  ///< "StartVm"
   v1::Permission permission;
   std::string_view capability;  ///< of the hypervisor; empty when every one can
+  std::string_view feature;     ///< of the agent (proto/features.h); empty when every one can
   bool discovered;              ///< also for machines that Reeve did not make
   /// CREATING, STOPPED, RUNNING, PAUSED, CRASHED, MISSING, UNKNOWN, SAVED
   std::array<Verdict, 8> states;
@@ -76,17 +78,17 @@ inline constexpr auto kVmVerbTable = [] {
   constexpr auto kOperate = P::PERMISSION_OPERATE;
   constexpr auto kEdit = P::PERMISSION_EDIT_VMS;
   return std::array<VerbRow, 10>{{
-    // verb                   method           permission capability  discov.  CREATING    STOPPED     RUNNING     PAUSED      CRASHED     MISSING     UNKNOWN     SAVED
-    {VmVerb::Start,          "StartVm",        kOperate,  "",         true,  {NotDefined, Yes,        NotStopped, NotStopped, Yes,        NotDefined, NotStopped, Saved}},
-    {VmVerb::Stop,           "StopVm",         kOperate,  "",         true,  {NotRunning, NotRunning, Yes,        Yes,        Yes,        NotRunning, NotRunning, Force}},
-    {VmVerb::Reboot,         "RebootVm",       kOperate,  "",         true,  {NotRunning, NotRunning, Yes,        NotRunning, NotRunning, NotRunning, NotRunning, NotRunning}},
-    {VmVerb::Pause,          "PauseVm",        kOperate,  "pause",    true,  {NotRunning, NotRunning, Yes,        NotRunning, NotRunning, NotRunning, NotRunning, NotRunning}},
-    {VmVerb::Resume,         "ResumeVm",       kOperate,  "pause",    true,  {NotPaused,  NotPaused,  NotPaused,  Yes,        NotPaused,  NotPaused,  NotPaused,  NotPaused}},
-    {VmVerb::Save,           "SaveVm",         kOperate,  "saved-state", false, {NotRunning, NotRunning, Yes,     Yes,        NotRunning, NotRunning, NotRunning, NotRunning}},
-    {VmVerb::Restore,        "RestoreVm",      kOperate,  "saved-state", false, {NotSaved,   NotSaved,   NotSaved, NotSaved,  NotSaved,   NotSaved,   NotSaved,   Yes}},
-    {VmVerb::Update,         "UpdateVm",       kEdit,     "",         false, {NotDefined, Yes,        Yes,        Yes,        Yes,        NotDefined, NotDefined, Saved}},
-    {VmVerb::Delete,         "DeleteVm",       kEdit,     "",         false, {Yes,        Yes,        Force,      Force,      Force,      Yes,        Force,      Force}},
-    {VmVerb::AttachConsole,  "AttachConsole",  kOperate,  "console",  true,  {NotDefined, Yes,        Yes,        Yes,        Yes,        NotDefined, Yes,        Yes}},
+    // verb                 method           permission capability     feature             discov.  CREATING    STOPPED     RUNNING     PAUSED      CRASHED     MISSING     UNKNOWN     SAVED
+    {VmVerb::Start,         "StartVm",       kOperate,  "",            "",                 true,   {NotDefined, Yes,        NotStopped, NotStopped, Yes,        NotDefined, NotStopped, Saved}},
+    {VmVerb::Stop,          "StopVm",        kOperate,  "",            "",                 true,   {NotRunning, NotRunning, Yes,        Yes,        Yes,        NotRunning, NotRunning, Force}},
+    {VmVerb::Reboot,        "RebootVm",      kOperate,  "",            "",                 true,   {NotRunning, NotRunning, Yes,        NotRunning, NotRunning, NotRunning, NotRunning, NotRunning}},
+    {VmVerb::Pause,         "PauseVm",       kOperate,  "pause",       "",                 true,   {NotRunning, NotRunning, Yes,        NotRunning, NotRunning, NotRunning, NotRunning, NotRunning}},
+    {VmVerb::Resume,        "ResumeVm",      kOperate,  "pause",       "",                 true,   {NotPaused,  NotPaused,  NotPaused,  Yes,        NotPaused,  NotPaused,  NotPaused,  NotPaused}},
+    {VmVerb::Save,          "SaveVm",        kOperate,  "saved-state", kFeatureSavedState, false,  {NotRunning, NotRunning, Yes,        Yes,        NotRunning, NotRunning, NotRunning, NotRunning}},
+    {VmVerb::Restore,       "RestoreVm",     kOperate,  "saved-state", kFeatureSavedState, false,  {NotSaved,   NotSaved,   NotSaved,   NotSaved,   NotSaved,   NotSaved,   NotSaved,   Yes}},
+    {VmVerb::Update,        "UpdateVm",      kEdit,     "",            "",                 false,  {NotDefined, Yes,        Yes,        Yes,        Yes,        NotDefined, NotDefined, Saved}},
+    {VmVerb::Delete,        "DeleteVm",      kEdit,     "",            "",                 false,  {Yes,        Yes,        Force,      Force,      Force,      Yes,        Force,      Force}},
+    {VmVerb::AttachConsole, "AttachConsole", kOperate,  "console",     "",                 true,   {NotDefined, Yes,        Yes,        Yes,        Yes,        NotDefined, Yes,        Yes}},
   }};
 }();
 // clang-format on
@@ -110,13 +112,15 @@ struct VmFacts {
   bool host_connected = false;
   bool hypervisor_available = false;
   std::vector<std::string> capabilities{};  ///< sorted
+  std::string agent_version{};
+  std::vector<std::string> agent_features{};  ///< agreed on with the host's agent
 };
 
 enum class Force { No, Yes };
 
 /// Why `verb` is refused now; nothing when it is possible. Aborted/RESOURCE_BUSY first, then
 /// FailedPrecondition/ VM_NOT_MANAGED, VM_NOT_STOPPED, VM_NOT_RUNNING, VM_NOT_PAUSED, VM_NOT_SAVED,
-/// VM_SAVED, VM_NOT_DEFINED, NOT_SUPPORTED, and Unavailable/HOST_UNREACHABLE or
+/// VM_SAVED, VM_NOT_DEFINED, AGENT_TOO_OLD, NOT_SUPPORTED, and Unavailable/HOST_UNREACHABLE or
 /// HYPERVISOR_UNAVAILABLE.
 std::optional<Error> refusal(VmVerb verb, const VmFacts& facts, Force force);
 
@@ -125,6 +129,10 @@ std::optional<Error> refusal(VmVerb verb, const VmFacts& facts, Force force);
 /// job holds it: machines in the same circumstances share the answer.
 google::protobuf::RepeatedPtrField<v1::AllowedAction> allowed_actions(const VmFacts& facts,
                                                                       PermissionSet permissions);
+
+/// FailedPrecondition/AGENT_TOO_OLD naming the host, its agent's version and what it lacks.
+Error too_old_error(const std::string& host_display_name, const std::string& agent_version,
+                    std::string_view feature);
 
 /// Aborted/RESOURCE_BUSY naming the job that holds `resource`.
 Error busy_error(const std::string& resource, const std::string& job_uid,

@@ -4,6 +4,7 @@
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
 #include "base/uuid.h"
+#include "proto/features.h"
 #include "server/app/validate.h"
 #include "server/app/words.h"
 #include "server/jobs/recipes/recipes.h"
@@ -207,6 +208,8 @@ Result<Plan> compile(Inventory& inventory, const FreshIds& ids, const JobRequest
     if (step.host().empty()) continue;
     const auto host = TRY(inventory.host(step.host()));
     step.set_host_display_name(host->row.name);
+    TRY(host->require_feature(needed_feature(step.action())));
+    TRY(host->require_feature(needed_feature(step.undo())));
   }
   return plan;
 }

@@ -366,6 +366,45 @@ TEST_CASE("an image is incomplete only while its host says that the file is gone
   s.make("web", false);
 }
 
+TEST_CASE("an agent of an earlier version is not asked for what it cannot do", "[core]") {
+  Scene s;
+  const auto vm = s.make("web", true);
+  auto& host = *s.cluster.hosts[0];
+  host.session.version = "0.0.9";
+  host.session.features = {"something-else"};
+  host.kill_agent();
+  host.start_agent();
+  s.cluster.world.run_for(1min);
+  v1::SaveVmRequest save;
+  save.set_name(vm);
+  const auto refused = s.cluster.must_answer([&](server::Reply<v1::Job> reply) {
+    s.cluster.core().vms().save(s.cluster.caller, save, std::move(reply));
+  });
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().reason() == "AGENT_TOO_OLD");
+  CHECK(refused.error().message().find("'host0', version 0.0.9") != std::string::npos);
+  CHECK(refused.error().remedy().find("reeve-agent") != std::string::npos);
+
+  // Nor to leave out what it does not understand.
+  v1::UpdateVmRequest update;
+  update.mutable_vm()->set_name(vm);
+  update.mutable_vm()->mutable_spec()->mutable_limits()->set_cpu_weight(200);
+  update.mutable_update_mask()->add_paths("spec.limits.cpu_weight");
+  CHECK(s.reason([&](server::Reply<v1::Job> reply) {
+    s.cluster.core().vms().update(s.cluster.caller, update, std::move(reply));
+  }) == "AGENT_TOO_OLD");
+  s.make("other", true);  // what every agent can do goes on
+
+  host.session = {.version = "0.1.0"};
+  host.kill_agent();
+  host.start_agent();
+  s.cluster.world.run_for(1min);
+  succeed(s.cluster, [&](server::Reply<v1::Job> reply) {
+    s.cluster.core().vms().save(s.cluster.caller, save, std::move(reply));
+  });
+  CHECK(s.state(vm) == Vm::STATE_SAVED);
+}
+
 TEST_CASE("no two machines have one address, however they are asked for at once", "[core]") {
   Scene s;
   const auto create = [&](const std::string& name, std::vector<std::string> macs) {

@@ -23,7 +23,9 @@ VmFacts a_vm(Vm::State state) {
           .host_display_name = "host1",
           .host_connected = true,
           .hypervisor_available = true,
-          .capabilities = {"console", "pause", "saved-state"}};
+          .capabilities = {"console", "pause", "saved-state"},
+          .agent_version = "0.1.0",
+          .agent_features = {"limits", "saved-state"}};
 }
 
 /// What each verb answers in each state, in the order of kStates; "" is possible, "force" needs
@@ -137,6 +139,15 @@ TEST_CASE("an unreachable host, a hypervisor that is away, a missing capability,
   auto poor = a_vm(Vm::STATE_RUNNING);
   poor.capabilities = {"console"};
   CHECK(reason(refusal(VmVerb::Pause, poor, Force::No)) == "NOT_SUPPORTED");
+  auto old = a_vm(Vm::STATE_RUNNING);
+  old.agent_version = "0.0.9";
+  old.agent_features = {"limits"};
+  const auto too_old = refusal(VmVerb::Save, old, Force::No);
+  REQUIRE(reason(too_old) == "AGENT_TOO_OLD");
+  CHECK(too_old->message() ==
+        "the agent of host 'host1', version 0.0.9, does not have 'saved-state'");
+  CHECK_FALSE(too_old->remedy().empty());
+  CHECK_FALSE(refusal(VmVerb::Pause, old, Force::No));
   const auto viewer = PermissionSet{}.with(v1::PERMISSION_VIEW);
   for (const auto& action : allowed_actions(a_vm(Vm::STATE_RUNNING), viewer)) {
     CHECK_FALSE(action.allowed());

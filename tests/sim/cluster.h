@@ -51,6 +51,7 @@ class SimHost final : public agent::ServerChannel {
   agent::SimHypervisor hypervisor;
   agent::SimDisk disk{};
   agent::SimOutbox::Disk outbox_disk{};
+  agent::SessionSettings session{.version = "sim"};  ///< of its next agent
 
  private:
   friend class Cluster;

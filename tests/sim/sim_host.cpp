@@ -138,8 +138,9 @@ void SimHost::start_agent() {
   parts.world.clock = &cluster_.world.clock();
   parts.world.policy.hypervisors = {"sim"};
   AgentSettings settings;
+  settings.session = session;
   settings.session.host_uid = uid;
-  settings.session.version = "sim";
+  settings.observer.version = session.version;
   core_ = AgentCore::create(std::move(parts), settings).value();
   core_->start();
 }

@@ -92,6 +92,18 @@ TEST_CASE("an agent is who its key says, and a removed host is refused", "[api][
   CHECK(linked.agent.connect(linked.agent.host_uid()).refusal().reason() == "HOST_KEY_UNKNOWN");
 }
 
+TEST_CASE("server and agent agree on the features that both have", "[api][link]") {
+  const ApiServer server;
+  FakeAgent agent(server);
+  agent.features = {"saved-state", "of-a-later-version"};
+  const auto welcome = agent.connect(agent.host_uid()).welcome();
+  REQUIRE(welcome.features_size() == 1);
+  CHECK(welcome.features(0) == "saved-state");
+  agent.hang_up();
+  agent.features.clear();
+  CHECK(agent.connect(agent.host_uid()).welcome().features_size() == 0);
+}
+
 TEST_CASE("changes in the wrong state or with a stale etag are refused", "[api][link]") {
   Linked linked;
   linked.connect();

@@ -46,6 +46,7 @@ agent::v1::ConnectResponse FakeAgent::connect(const std::string& claimed_uid) {
   hello.mutable_hello()->set_version("0.1.0");
   hello.mutable_hello()->set_boot_id("boot");
   hello.mutable_hello()->set_epoch(epoch);
+  *hello.mutable_hello()->mutable_features() = {features.begin(), features.end()};
   agent::v1::ConnectResponse first;
   eventually("the server answers Hello", [&] {  // it may have been restarted
     context_ = std::make_unique<grpc::ClientContext>();

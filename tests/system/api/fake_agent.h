@@ -34,7 +34,9 @@ class FakeAgent {
   void observe_guest(const std::string& guest_uid);
   void hang_up();
 
-  std::uint64_t epoch = 0;  ///< said in Hello
+  // Said in Hello.
+  std::uint64_t epoch = 0;
+  std::vector<std::string> features{};
   const std::string& host_uid() const { return host_uid_; }
   std::shared_ptr<grpc::Channel> link() const { return link_; }
 
