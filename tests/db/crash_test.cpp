@@ -27,16 +27,6 @@ std::vector<std::uint64_t> seeds(std::uint64_t count) {
   return out;
 }
 
-std::vector<Migration> with_next() {
-  const auto real = embedded_migrations();
-  std::vector<Migration> out(real.begin(), real.end());
-  out.push_back({static_cast<int>(out.size()) + 1, "made_up",
-                 "ALTER TABLE vm ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue';"
-                 "CREATE INDEX vm_by_colour ON vm (colour); CREATE TABLE extra (a INTEGER) STRICT;"
-                 "INSERT INTO extra SELECT revision FROM object_version;"});
-  return out;
-}
-
 Status open_and_migrate(FaultDisk& disk, std::span<const Migration> migrations) {
   auto database = TRY(Database::open(kDatabasePath, {.vfs = disk.vfs()}));
   TRY(migrate(*database, migrations));
@@ -62,45 +52,108 @@ TEST_CASE("a crash at any point of the first migration leaves nothing or all of 
   }
 }
 
-/// Some rows of every kind, closed.
-FaultDisk::Image image_with_data() {
-  MemoryDb memory;
+constexpr int kMachines = 40;
+
+/// A database of schema `number` as its program left it: rows of every table that the first schema
+/// has. Written in its SQL, since the repositories write the schema of today.
+FaultDisk::Image image_of_schema(int number) {
+  FaultDisk disk;
   {
-    auto tx = memory.begin();
-    must(HostRepo(tx).insert(host_row("h1", "alpha"), by("a")));
-    for (int i = 0; i < 40; ++i)
-      must(VmRepo(tx).insert(vm_row("v" + std::to_string(i), "vm" + std::to_string(i), "h1"),
-                             by("a")));
+    auto database = must(Database::open(kDatabasePath, {.vfs = disk.vfs()}));
+    must(migrate(*database, embedded_migrations().first(static_cast<std::size_t>(number))));
+    auto tx = must(database->begin());
+    must(tx.execute(
+        "INSERT INTO host (uid, name, etag, revision, create_time, update_time, state, address, "
+        "link_epoch, link_last_seq, spec, status) VALUES ('h1', 'alpha', '1', 1, 10, 20, "
+        "'connected', '', 0, 0, x'', x'')"));
+    must(tx.execute(
+        "INSERT INTO hypervisor (uid, name, host_uid, kind, state, etag, revision, create_time, "
+        "update_time, spec, status) VALUES ('y1', 'core', 'h1', 'core', 'available', '2', 2, 10, "
+        "20, x'', x'')"));
+    must(tx.execute(
+        "INSERT INTO image (uid, name, kind, format, state, size_bytes, host_uid, etag, revision, "
+        "create_time, update_time, spec, status) VALUES ('i1', 'base', 'disk', 'qcow2', 'ready', "
+        "512, 'h1', '3', 3, 10, 20, x'', x'')"));
+    for (std::int64_t n = 1; n <= kMachines; ++n) {
+      const auto name = std::to_string(n);
+      must(tx.execute(
+          "INSERT INTO vm (uid, name, host_uid, hypervisor_uid, state, cpus, memory_mib, origin, "
+          "etag, revision, create_time, update_time, spec, status) VALUES (?, ?, 'h1', 'y1', "
+          "'running', 2, 512, 'managed', '4', ?, 11, 21, randomblob(600), x'bb')",
+          "v" + name, "vm" + name, n + 3));
+      must(tx.execute(
+          "INSERT INTO object_version (revision, kind, uid, name, state, etag, create_time, time, "
+          "actor, deleted, spec, status) VALUES (?, 'vm', ?, ?, 'running', '4', 11, 21, 'a', 0, "
+          "x'aa', x'bb')",
+          n, "v" + name, "vm" + name));
+    }
+    must(tx.execute("UPDATE meta SET value = ? WHERE key = 'revision'", std::int64_t{kMachines}));
     must(tx.commit());
   }
-  memory.database.reset();
-  return memory.disk.image();
+  return disk.image();
+}
+
+/// Whatever schema it is in by now, it is whole and has every row.
+void check_data(FaultDisk& disk, int at_least) {
+  auto database = must(Database::open(kDatabasePath, {.vfs = disk.vfs()}));
+  must(database->quick_check());
+  CHECK(must(database->pragma("user_version")) >= at_least);
+  auto tx = must(database->begin_read());
+  REQUIRE(must(tx.integer("SELECT count(*) FROM vm WHERE length(spec) = 600")) == kMachines);
+  REQUIRE(must(tx.integer("SELECT count(*) FROM object_version WHERE spec = x'aa'")) == kMachines);
+  for (const auto* table : {"host", "hypervisor", "image"})
+    REQUIRE(must(tx.integer("SELECT count(*) FROM " + std::string(table))) == 1);
+}
+
+/// Nobody but the migration that made it writes this, so one that was applied by halves, or twice,
+/// shows.
+std::vector<std::string> schema_of(FaultDisk& disk) {
+  auto database = must(Database::open(kDatabasePath, {.vfs = disk.vfs()}));
+  auto tx = must(database->begin_read());
+  auto rows = must(tx.query(
+      "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_schema ORDER BY 1"));
+  std::vector<std::string> out;
+  while (must(rows.step())) out.push_back(rows.text(0));
+  return out;
+}
+
+/// What the migration from schema `before` left beside the database.
+void check_backup(FaultDisk& disk, int before) {
+  const auto path = std::string(kDatabasePath) + ".before-000" + std::to_string(before + 1);
+  // The copy's own journal may have come back, since a simulated disk has no folder to sync: opened
+  // for writing it undoes the copy's last transaction, which only changed how it is journalled.
+  auto backup = must(Database::open(path, {.access = Access::CreateFile, .vfs = disk.vfs()}));
+  REQUIRE(must(backup->pragma("user_version")) == before);
+  auto tx = must(backup->begin_read());
+  REQUIRE(must(tx.integer("SELECT count(*) FROM vm WHERE length(spec) = 600")) == kMachines);
 }
 
 TEST_CASE("a crash at any point of a later migration or its backup loses no data", "[db][crash]") {
-  const auto image = image_with_data();
-  const auto migrations = with_next();
-  for (const auto seed : seeds(2)) {
-    for (std::int64_t n = 1;; ++n) {
-      FaultDisk disk(seed * 100'000 + static_cast<std::uint64_t>(n));
-      disk.load(image);
-      disk.crash_after(n);
-      (void)open_and_migrate(disk, migrations);
-      if (!disk.crashed()) break;
-      INFO("seed " << seed << ", operation " << n);
-      disk.restart(Loss::PowerCut);
-      {
-        auto database = must(Database::open(kDatabasePath, {.vfs = disk.vfs()}));
-        must(database->quick_check());
-        auto tx = must(database->begin_read());
-        REQUIRE(must(tx.integer("SELECT count(*) FROM vm")) == 40);
+  const auto all = embedded_migrations();
+  const auto last = static_cast<int>(all.size());
+  REQUIRE(last > 1);
+  for (int before = 1; before < last; ++before) {
+    const auto image = image_of_schema(before);
+    const auto up_to = all.first(static_cast<std::size_t>(before) + 1);
+    FaultDisk undisturbed;
+    undisturbed.load(image);
+    must(open_and_migrate(undisturbed, up_to));
+    const auto schema = schema_of(undisturbed);
+    for (const auto seed : seeds(2)) {
+      for (std::int64_t n = 1;; ++n) {
+        FaultDisk disk(seed * 100'000 + static_cast<std::uint64_t>(n));
+        disk.load(image);
+        disk.crash_after(n);
+        (void)open_and_migrate(disk, up_to);
+        if (!disk.crashed()) break;
+        INFO("schema " << before << ", seed " << seed << ", operation " << n);
+        disk.restart(Loss::PowerCut);
+        check_data(disk, before);
+        must(open_and_migrate(disk, up_to));
+        check_data(disk, before + 1);
+        REQUIRE(schema_of(disk) == schema);
+        check_backup(disk, before);
       }
-      must(open_and_migrate(disk, migrations));
-      auto database = must(Database::open(kDatabasePath, {.vfs = disk.vfs()}));
-      must(database->quick_check());
-      auto tx = must(database->begin_read());
-      REQUIRE(must(tx.integer("SELECT count(*) FROM vm WHERE colour = 'blue'")) == 40);
-      REQUIRE(must(tx.integer("SELECT count(*) FROM extra")) == 41);
     }
   }
 }
