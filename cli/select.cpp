@@ -3,6 +3,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "base/uuid.h"
 
 namespace reeve::cli {
 namespace {
@@ -11,15 +12,16 @@ template <class Stub, class Request, class Response, class Items>
 auto all_pages(Client& client, Stub& stub,
                grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                Request request, std::size_t limit, Items items_of)
-    -> Result<std::vector<std::decay_t<decltype(*items_of(std::declval<Response&>()).begin())>>> {
-  std::vector<std::decay_t<decltype(*items_of(std::declval<Response&>()).begin())>> all;
+    -> Result<Listed<std::decay_t<decltype(*items_of(std::declval<Response&>()).begin())>>> {
+  Listed<std::decay_t<decltype(*items_of(std::declval<Response&>()).begin())>> all;
   request.set_page_size(static_cast<std::int32_t>(std::min<std::size_t>(limit, 1000)));
   do {
     Response page = TRY(client.call(method, stub, request));
-    for (auto& item : items_of(page)) all.push_back(std::move(item));
+    if (request.page_token().empty()) all.revision = page.revision();
+    for (auto& item : items_of(page)) all.items.push_back(std::move(item));
     request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty() && all.size() < limit);
-  if (all.size() > limit) all.resize(limit);
+  } while (!request.page_token().empty() && all.items.size() < limit);
+  if (all.items.size() > limit) all.items.resize(limit);
   return all;
 }
 
@@ -29,30 +31,85 @@ bool is_glob(const std::string& text) {
   return text.find_first_of("*?") != std::string::npos;
 }
 
-/// An exact display name or uid wins over prefixes and globs.
+/// What finding needs to know of one kind of resource.
 template <class T>
-std::vector<T> matches(const std::vector<T>& items, const std::string& text) {
-  std::vector<T> exact, loose;
-  for (const auto& item : items) {
-    if (item.display_name() == text || item.uid() == text || item.name() == text)
-      exact.push_back(item);
-    else if (is_glob(text) ? glob_match(text, item.display_name())
-                           : text.size() >= 4 && item.uid().starts_with(text))
-      loose.push_back(item);
+struct Noun {
+  std::string_view word{};        ///< "vm"
+  std::string_view collection{};  ///< "vms/"
+  Reason not_found;
+  Result<Listed<T>> (*list)(Client& client, const std::string& filter,
+                            const std::string& order_by) = nullptr;
+  Result<T> (*get)(Client& client, const std::string& name) = nullptr;
+};
+
+template <class Request, class Stub, class T>
+Result<T> get_one(Client& client, Stub& stub,
+                  grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, T*),
+                  const std::string& name) {
+  Request request;
+  request.set_name(name);
+  return client.call(method, stub, request);
+}
+
+constexpr Noun<v1::VirtualMachine> kVms{
+    "vm", "vms/", "VM_NOT_FOUND", all_vms, [](Client& client, const std::string& name) {
+      return get_one(client, client.vms(), &v1::VmService::Stub::GetVm, name);
+    }};
+constexpr Noun<v1::Host> kHosts{
+    "host", "hosts/", "HOST_NOT_FOUND", all_hosts, [](Client& client, const std::string& name) {
+      return get_one(client, client.hosts(), &v1::HostService::Stub::GetHost, name);
+    }};
+constexpr Noun<v1::Image> kImages{
+    "image", "images/", "IMAGE_NOT_FOUND", all_images, [](Client& client, const std::string& name) {
+      return get_one(client, client.images(), &v1::ImageService::Stub::GetImage, name);
+    }};
+
+std::string named(const std::string& name_or_glob) {
+  std::string filter = "display_name = \"";
+  for (const char c : name_or_glob) {
+    if (c == '"' || c == '\\') filter += '\\';
+    filter += c;
   }
-  return exact.empty() ? loose : exact;
+  return filter + '"';
+}
+
+bool begins_a_uid(std::string_view text) {
+  constexpr std::size_t kShortest = 4;
+  return text.size() >= kShortest &&
+         text.find_first_not_of("0123456789abcdef-") == std::string_view::npos;
+}
+
+/// All that `text` stands for: a display name or uid wins over a prefix.
+template <class T>
+Result<std::vector<T>> find(Client& client, const Noun<T>& noun, const std::string& text) {
+  constexpr std::size_t kLongest = 255;
+  if (text.empty() || text.size() > kLongest || !is_utf8(text)) return std::vector<T>{};
+  if (text.starts_with(noun.collection)) return std::vector<T>{TRY(noun.get(client, text))};
+  auto found = TRY(noun.list(client, named(text), "")).items;
+  if (!found.empty() || !begins_a_uid(text)) return found;
+  if (is_uuid(text)) {
+    auto one = noun.get(client, std::string(noun.collection) + text);
+    if (one.ok())
+      found.push_back(std::move(one).value());
+    else if (one.error().code() != Code::NotFound)
+      return std::move(one).error();
+    return found;
+  }
+  for (auto& item : TRY(noun.list(client, "", "")).items)
+    if (item.uid().starts_with(text)) found.push_back(std::move(item));
+  return found;
 }
 
 template <class T>
-Error nothing(Reason reason, const char* noun, const std::string& text) {
-  return Error(Code::NotFound, reason, std::string("no ") + noun + " matches '" + text + "'")
-      .remedy(std::string("list them with: reeve ") + noun + " list");
+Error nothing(const Noun<T>& noun, const std::string& text) {
+  const std::string word(noun.word);
+  return Error(Code::NotFound, noun.not_found, "no " + word + " matches '" + text + "'")
+      .remedy("list them with: reeve " + word + " list");
 }
 
 template <class T>
-Result<T> exactly_one(std::vector<T> found, Reason reason, const char* noun,
-                      const std::string& text) {
-  if (found.empty()) return nothing<T>(reason, noun, text);
+Result<T> exactly_one(const Noun<T>& noun, std::vector<T> found, const std::string& text) {
+  if (found.empty()) return nothing(noun, text);
   if (found.size() == 1) return std::move(found.front());
   std::string message = "'" + text + "' matches " + std::to_string(found.size()) + " objects:";
   for (const auto& item : found) message += "\n  " + item.display_name() + "  " + item.uid();
@@ -62,8 +119,8 @@ Result<T> exactly_one(std::vector<T> found, Reason reason, const char* noun,
 
 }  // namespace
 
-Result<std::vector<v1::VirtualMachine>> all_vms(Client& client, const std::string& filter,
-                                                const std::string& order_by) {
+Result<Listed<v1::VirtualMachine>> all_vms(Client& client, const std::string& filter,
+                                           const std::string& order_by) {
   v1::ListVmsRequest request;
   request.set_filter(filter);
   request.set_order_by(order_by);
@@ -72,8 +129,8 @@ Result<std::vector<v1::VirtualMachine>> all_vms(Client& client, const std::strin
       [](v1::ListVmsResponse & page) -> auto& { return *page.mutable_vms(); });
 }
 
-Result<std::vector<v1::Host>> all_hosts(Client& client, const std::string& filter,
-                                        const std::string& order_by) {
+Result<Listed<v1::Host>> all_hosts(Client& client, const std::string& filter,
+                                   const std::string& order_by) {
   v1::ListHostsRequest request;
   request.set_filter(filter);
   request.set_order_by(order_by);
@@ -82,8 +139,8 @@ Result<std::vector<v1::Host>> all_hosts(Client& client, const std::string& filte
       [](v1::ListHostsResponse & page) -> auto& { return *page.mutable_hosts(); });
 }
 
-Result<std::vector<v1::Image>> all_images(Client& client, const std::string& filter,
-                                          const std::string& order_by) {
+Result<Listed<v1::Image>> all_images(Client& client, const std::string& filter,
+                                     const std::string& order_by) {
   v1::ListImagesRequest request;
   request.set_filter(filter);
   request.set_order_by(order_by);
@@ -92,8 +149,7 @@ Result<std::vector<v1::Image>> all_images(Client& client, const std::string& fil
       [](v1::ListImagesResponse & page) -> auto& { return *page.mutable_images(); });
 }
 
-Result<std::vector<v1::Job>> newest_jobs(Client& client, const std::string& filter,
-                                         std::size_t limit) {
+Result<Listed<v1::Job>> newest_jobs(Client& client, const std::string& filter, std::size_t limit) {
   v1::ListJobsRequest request;
   request.set_filter(filter);
   return all_pages(
@@ -102,26 +158,16 @@ Result<std::vector<v1::Job>> newest_jobs(Client& client, const std::string& filt
 }
 
 Result<v1::VirtualMachine> select_vm(Client& client, const std::string& text) {
-  if (text.starts_with("vms/")) {
-    v1::GetVmRequest request;
-    request.set_name(text);
-    return client.call(&v1::VmService::Stub::GetVm, client.vms(), request);
-  }
-  return exactly_one(matches(TRY(all_vms(client, "", "")), text), "VM_NOT_FOUND", "vm", text);
+  return exactly_one(kVms, TRY(find(client, kVms, text)), text);
 }
 
 Result<std::vector<v1::VirtualMachine>> select_vms(Client& client,
                                                    const std::vector<std::string>& texts) {
   std::vector<v1::VirtualMachine> chosen;
   std::set<std::string> seen;
-  const auto everything = TRY(all_vms(client, "", ""));
   for (const auto& text : texts) {
-    auto found = matches(everything, text);
-    if (found.empty()) return nothing<v1::VirtualMachine>("VM_NOT_FOUND", "vm", text);
-    if (!is_glob(text)) {
-      auto one = TRY(exactly_one(std::move(found), "VM_NOT_FOUND", "vm", text));
-      found = {std::move(one)};
-    }
+    auto found = TRY(find(client, kVms, text));
+    if (found.empty() || !is_glob(text)) found = {TRY(exactly_one(kVms, std::move(found), text))};
     for (auto& vm : found)
       if (seen.insert(vm.uid()).second) chosen.push_back(std::move(vm));
   }
@@ -129,12 +175,11 @@ Result<std::vector<v1::VirtualMachine>> select_vms(Client& client,
 }
 
 Result<v1::Host> select_host(Client& client, const std::string& text) {
-  return exactly_one(matches(TRY(all_hosts(client, "", "")), text), "HOST_NOT_FOUND", "host", text);
+  return exactly_one(kHosts, TRY(find(client, kHosts, text)), text);
 }
 
 Result<v1::Image> select_image(Client& client, const std::string& text) {
-  return exactly_one(matches(TRY(all_images(client, "", "")), text), "IMAGE_NOT_FOUND", "image",
-                     text);
+  return exactly_one(kImages, TRY(find(client, kImages, text)), text);
 }
 
 Result<v1::Job> select_job(Client& client, const std::string& text) {
@@ -145,7 +190,7 @@ Result<v1::Job> select_job(Client& client, const std::string& text) {
     return client.call(&v1::JobService::Stub::GetJob, client.jobs(), request);
   }
   std::vector<v1::Job> found;
-  for (auto& job : TRY(newest_jobs(client, "", 1000)))
+  for (auto& job : TRY(newest_jobs(client, "", 1000)).items)
     if (text.size() >= 4 && job.uid().starts_with(text)) found.push_back(std::move(job));
   if (found.size() == 1) return std::move(found.front());
   if (found.empty())

@@ -1,6 +1,7 @@
 // cli/select.h - finds resources by what people type: display name, uid, uid prefix, resource name,
 // or glob.
 //
+// Only a uid prefix needs the whole list; names and globs are looked for by the server.
 // NotFound/*_NOT_FOUND when nothing matches. InvalidArgument/AMBIGUOUS listing the matches when a
 // prefix or glob matches several and the command takes one.
 #pragma once
@@ -21,15 +22,20 @@ Result<v1::Image> select_image(Client& client, const std::string& text);
 /// Jobs have no display name: uid, uid prefix or resource name.
 Result<v1::Job> select_job(Client& client, const std::string& text);
 
+template <class T>
+struct Listed {
+  std::vector<T> items{};
+  std::int64_t revision = 0;  ///< of the first page: a watch from here misses nothing
+};
+
 /// Whole lists, page by page.
-Result<std::vector<v1::VirtualMachine>> all_vms(Client& client, const std::string& filter,
-                                                const std::string& order_by);
-Result<std::vector<v1::Host>> all_hosts(Client& client, const std::string& filter,
-                                        const std::string& order_by);
-Result<std::vector<v1::Image>> all_images(Client& client, const std::string& filter,
-                                          const std::string& order_by);
+Result<Listed<v1::VirtualMachine>> all_vms(Client& client, const std::string& filter,
+                                           const std::string& order_by);
+Result<Listed<v1::Host>> all_hosts(Client& client, const std::string& filter,
+                                   const std::string& order_by);
+Result<Listed<v1::Image>> all_images(Client& client, const std::string& filter,
+                                     const std::string& order_by);
 /// At most `limit` newest jobs.
-Result<std::vector<v1::Job>> newest_jobs(Client& client, const std::string& filter,
-                                         std::size_t limit);
+Result<Listed<v1::Job>> newest_jobs(Client& client, const std::string& filter, std::size_t limit);
 
 }  // namespace reeve::cli

@@ -74,6 +74,7 @@ Status watch(Session& session, const WatchOptions& options) {
   Client& client = *TRY(session.client());
   const Format format = TRY(session.format());
   std::int64_t revision = options.from_revision;
+  std::fflush(stdout);  // a list printed before is seen before the first change
   for (;;) {
     const grpc::Status status = stream_once(client, options, format, revision);
     const Error error = status.ok()

@@ -36,47 +36,60 @@ const std::map<std::string, std::string, std::less<>>& scripts() {
   return all;
 }
 
+/// Reads pages until the last one or the end of the budget: what has come by then is offered.
 template <class Stub, class Request, class Response, class Items>
 std::vector<std::string> live_names(Client& client, Stub& stub,
                                     grpc::Status (Stub::*method)(grpc::ClientContext*,
                                                                  const Request&, Response*),
-                                    Items items_of) {
-  grpc::ClientContext context;
-  client.prepare(context, std::chrono::seconds(0));
-  context.set_deadline(std::chrono::system_clock::now() + kBudget);
+                                    const std::string& filter, Items add_names) {
+  const auto deadline = std::chrono::system_clock::now() + kBudget;
   Request request;
-  request.set_page_size(200);
-  Response response;
+  request.set_filter(filter);
+  request.set_page_size(1000);
   std::vector<std::string> names;
-  if (!(stub.*method)(&context, request, &response).ok()) return names;
-  for (const auto& item : items_of(response)) names.push_back(item);
+  do {
+    grpc::ClientContext context;
+    client.prepare(context, std::chrono::seconds(0));
+    context.set_deadline(deadline);
+    Response response;
+    if (!(stub.*method)(&context, request, &response).ok()) return names;
+    add_names(response, names);
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty());
   return names;
 }
 
-std::vector<std::string> names_for(Session& session, const std::string& noun) {
+/// Names in use that begin with `current`; jobs by their short uids.
+std::vector<std::string> names_for(Session& session, const std::string& noun,
+                                   const std::string& current) {
   auto connected = session.client();
   if (!connected.ok()) return {};
   Client& client = *connected.value();
-  const auto display_names = [](const auto& items) {
-    std::vector<std::string> names;
+  if (noun == "job")
+    return live_names(client, client.jobs(), &v1::JobService::Stub::ListJobs, "",
+                      [](const v1::ListJobsResponse& page, std::vector<std::string>& names) {
+                        for (const auto& job : page.jobs()) names.push_back(short_uid(job.uid()));
+                      });
+  // A name has no character that means something in a filter.
+  if (current.find_first_of("\"\\") != std::string::npos || !is_utf8(current)) return {};
+  const std::string filter = "display_name = \"" + current + "*\"";
+  const auto add_all = [](const auto& items, std::vector<std::string>& names) {
     for (const auto& item : items) names.push_back(item.display_name());
-    return names;
   };
   if (noun == "vm")
-    return live_names(client, client.vms(), &v1::VmService::Stub::ListVms,
-                      [&](const v1::ListVmsResponse& r) { return display_names(r.vms()); });
+    return live_names(client, client.vms(), &v1::VmService::Stub::ListVms, filter,
+                      [&](const v1::ListVmsResponse& page, std::vector<std::string>& names) {
+                        add_all(page.vms(), names);
+                      });
   if (noun == "host")
-    return live_names(client, client.hosts(), &v1::HostService::Stub::ListHosts,
-                      [&](const v1::ListHostsResponse& r) { return display_names(r.hosts()); });
+    return live_names(client, client.hosts(), &v1::HostService::Stub::ListHosts, filter,
+                      [&](const v1::ListHostsResponse& page, std::vector<std::string>& names) {
+                        add_all(page.hosts(), names);
+                      });
   if (noun == "image")
-    return live_names(client, client.images(), &v1::ImageService::Stub::ListImages,
-                      [&](const v1::ListImagesResponse& r) { return display_names(r.images()); });
-  if (noun == "job")
-    return live_names(client, client.jobs(), &v1::JobService::Stub::ListJobs,
-                      [](const v1::ListJobsResponse& r) {
-                        std::vector<std::string> names;
-                        for (const auto& job : r.jobs()) names.push_back(short_uid(job.uid()));
-                        return names;
+    return live_names(client, client.images(), &v1::ImageService::Stub::ListImages, filter,
+                      [&](const v1::ListImagesResponse& page, std::vector<std::string>& names) {
+                        add_all(page.images(), names);
                       });
   return {};
 }
@@ -106,7 +119,7 @@ std::vector<std::string> complete(CLI::App& app, Session& session,
   const std::string before = words.size() < 2 ? "" : words[words.size() - 2];
   std::vector<std::string> found;
   if (const auto noun = noun_of_option(before); !noun.empty()) {
-    found = names_for(session, noun);
+    found = names_for(session, noun, current);
   } else if (before == "-o" || before == "--output") {
     found = {"table", "wide", "json", "yaml", "csv", "name"};
   } else if (current.starts_with("-")) {
@@ -116,7 +129,7 @@ std::vector<std::string> complete(CLI::App& app, Session& session,
     for (const auto* next : nouns) found.push_back(next->get_name());
   } else if (level->get_parent() && level->get_name() != "create" &&
              level->get_name() != "import") {
-    found = names_for(session, level->get_parent()->get_name());
+    found = names_for(session, level->get_parent()->get_name(), current);
   }
   std::erase_if(found, [&](const std::string& word) { return !word.starts_with(current); });
   return found;

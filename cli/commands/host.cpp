@@ -25,9 +25,10 @@ struct HostArguments {
 Status list(Session& session, const HostArguments& arguments) {
   Client& client = *TRY(session.client());
   const Format format = TRY(session.format());
-  print(render_list(TRY(all_hosts(client, arguments.filter, arguments.order_by)), host_columns(),
-                    format));
-  return arguments.watch ? watch(session, {.kinds = {"hosts"}}) : Status{};
+  const auto listed = TRY(all_hosts(client, arguments.filter, arguments.order_by));
+  print(render_list(listed.items, host_columns(), format));
+  if (!arguments.watch) return {};
+  return watch(session, {.kinds = {"hosts"}, .from_revision = listed.revision});
 }
 
 std::string describe(const v1::Host& host) {

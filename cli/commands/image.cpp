@@ -37,9 +37,10 @@ struct ImageArguments {
 Status list(Session& session, const ImageArguments& arguments) {
   Client& client = *TRY(session.client());
   const Format format = TRY(session.format());
-  print(render_list(TRY(all_images(client, arguments.filter, arguments.order_by)), image_columns(),
-                    format));
-  return arguments.watch ? watch(session, {.kinds = {"images"}}) : Status{};
+  const auto listed = TRY(all_images(client, arguments.filter, arguments.order_by));
+  print(render_list(listed.items, image_columns(), format));
+  if (!arguments.watch) return {};
+  return watch(session, {.kinds = {"images"}, .from_revision = listed.revision});
 }
 
 Status show(Session& session, const ImageArguments& arguments) {

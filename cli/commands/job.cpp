@@ -24,8 +24,10 @@ Status list(Session& session, const JobArguments& arguments) {
   const Format format = TRY(session.format());
   std::string filter = arguments.filter;
   if (arguments.active) filter += filter.empty() ? "active = true" : " AND active = true";
-  print(render_list(TRY(newest_jobs(client, filter, arguments.limit)), job_columns(), format));
-  return arguments.watch ? watch(session, {.kinds = {"jobs"}, .progress = true}) : Status{};
+  const auto listed = TRY(newest_jobs(client, filter, arguments.limit));
+  print(render_list(listed.items, job_columns(), format));
+  if (!arguments.watch) return {};
+  return watch(session, {.kinds = {"jobs"}, .progress = true, .from_revision = listed.revision});
 }
 
 std::string describe(const v1::Job& job) {

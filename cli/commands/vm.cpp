@@ -34,9 +34,10 @@ void add_list_arguments(const Verb& verb, const std::shared_ptr<ListArguments>& 
 Status list(Session& session, const ListArguments& arguments) {
   Client& client = *TRY(session.client());
   const Format format = TRY(session.format());
-  print(render_list(TRY(all_vms(client, arguments.filter, arguments.order_by)), vm_columns(),
-                    format));
-  return arguments.watch ? watch(session, {.kinds = {"vms"}}) : Status{};
+  const auto listed = TRY(all_vms(client, arguments.filter, arguments.order_by));
+  print(render_list(listed.items, vm_columns(), format));
+  if (!arguments.watch) return {};
+  return watch(session, {.kinds = {"vms"}, .from_revision = listed.revision});
 }
 
 Status show(Session& session, const std::string& name) {
