@@ -18,7 +18,11 @@ void add_completion(const Verb& app, Session& session);
 /// subcommand, because its words are an unfinished command line that must not be parsed.
 void print_completions(CLI::App& app, Session& session, const std::vector<std::string>& words);
 
-/// --async, --wait, --dry-run and --request-id, for a verb that makes a job.
+/// --async and --wait, for a verb that answers with a job.
+void add_wait_options(const Verb& verb, ChangeOptions& change);
+/// --dry-run, for a verb whose request has validate_only.
+void add_dry_run(const Verb& verb, ChangeOptions& change);
+/// Both, and --request-id, for a verb that makes one.
 void add_change_options(const Verb& verb, ChangeOptions& change);
 
 }  // namespace reeve::cli

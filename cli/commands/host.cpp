@@ -101,6 +101,7 @@ Status update(Session& session, const HostArguments& arguments) {
   }
   if (request.update_mask().paths().empty())
     return Error{Code::InvalidArgument, "USAGE", "nothing to change: give --name or --label"};
+  request.set_validate_only(session.change.dry_run);
   const auto host = TRY(client.call(&v1::HostService::Stub::UpdateHost, client.hosts(), request));
   print(render_one(host, host_columns(), TRY(session.format())));
   return {};
@@ -148,6 +149,7 @@ void add_host(const Verb& app, Session& session) {
   update_verb.option("host", arguments->name, "Name, uid or uid prefix").required();
   update_verb.option("--name", arguments->new_name, "New display name");
   update_verb.repeated("--label", arguments->labels, "KEY=VALUE; may be repeated");
+  add_dry_run(update_verb, session.change);
   run(update_verb, update);
   const auto delete_verb =
       host.add("delete", "Remove a host from the inventory; its machines run on").alias("rm");

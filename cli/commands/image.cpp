@@ -153,6 +153,7 @@ Status update(Session& session, const ImageArguments& arguments) {
   if (request.update_mask().paths().empty())
     return Error{Code::InvalidArgument, "USAGE",
                  "nothing to change: give --name, --description or --label"};
+  request.set_validate_only(session.change.dry_run);
   const auto changed =
       TRY(client.call(&v1::ImageService::Stub::UpdateImage, client.images(), request));
   print(render_one(changed, image_columns(), TRY(session.format())));
@@ -208,6 +209,7 @@ void add_image(const Verb& app, Session& session) {
   update_verb.option("--name", arguments->new_name, "New display name");
   update_verb.option("--description", arguments->description, "New description");
   update_verb.repeated("--label", arguments->labels, "KEY=VALUE; may be repeated");
+  add_dry_run(update_verb, session.change);
   run(update_verb, update);
   const auto delete_verb = image.add("delete", "Remove an image no machine uses").alias("rm");
   delete_verb.option("image", arguments->name, "Name, uid or uid prefix").required();

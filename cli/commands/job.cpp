@@ -91,11 +91,19 @@ Status resolve(Session& session, const JobArguments& arguments) {
 
 }  // namespace
 
-void add_change_options(const Verb& verb, ChangeOptions& change) {
+void add_wait_options(const Verb& verb, ChangeOptions& change) {
   verb.flag("--async", change.async, "Print the job's name and leave; do not wait");
-  verb.flag("--dry-run", change.dry_run, "Show the plan and change nothing");
   verb.option("--wait", change.wait_seconds,
               "Seconds to wait for the job; it goes on afterwards (default: until it ends)");
+}
+
+void add_dry_run(const Verb& verb, ChangeOptions& change) {
+  verb.flag("--dry-run", change.dry_run, "Show what would be done and change nothing");
+}
+
+void add_change_options(const Verb& verb, ChangeOptions& change) {
+  add_wait_options(verb, change);
+  add_dry_run(verb, change);
   verb.option("--request-id", change.request_id,
               "UUID that makes a retry safe: the same id gives the same job");
 }
@@ -126,7 +134,7 @@ void add_job(const Verb& app, Session& session) {
   run(named("cancel", "Stop a job; `job show` says what that does"), cancel);
   const auto resolve_verb = named("resolve", "Choose for a parked job");
   resolve_verb.option("choice", arguments->choice, "One of the job's choices").required();
-  add_change_options(resolve_verb, session.change);
+  add_wait_options(resolve_verb, session.change);
   run(resolve_verb, resolve);
 }
 

@@ -24,6 +24,9 @@ TEST_CASE("wrong command lines exit with 2", "[cli]") {
                                                     {"vm", "list", "--nonsense"},
                                                     {"image", "import", "x"},
                                                     {"vm", "list", "-o", "xml"},
+                                                    {"job", "resolve", "x", "retry", "--dry-run"},
+                                                    {"job", "cancel", "x", "--dry-run"},
+                                                    {"host", "delete", "x", "--dry-run"},
                                                     {"completion", "tcsh"}};
   for (const auto& arguments : wrong) {
     CAPTURE(arguments);
@@ -59,9 +62,16 @@ TEST_CASE("completion walks the tree, offers options and stays quiet without a s
   CHECK(names.output.empty());
 }
 
-TEST_CASE("the bash script is one that bash accepts", "[cli]") {
-  const auto script = reeve_with({"completion", "bash"});
-  CHECK(run({.argv = {"bash", "-n"}, .input = script.output}).value().exit_code == 0);
+TEST_CASE("the script for each shell is one that the shell accepts", "[cli]") {
+  for (const auto* shell : {"bash", "zsh", "fish"}) {
+    CAPTURE(shell);
+    const auto script = reeve_with({"completion", shell});
+    CHECK(script.output.find("reeve __complete -- ") != std::string::npos);
+    const auto checked = run({.argv = {shell, "-n"}, .input = script.output});
+    REQUIRE(checked.ok());
+    CHECK(checked.value().exit_code == 0);
+    CHECK(checked.value().errors.empty());
+  }
 }
 
 }  // namespace
