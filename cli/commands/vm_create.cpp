@@ -34,12 +34,27 @@ struct CreateArguments {
   bool start = false;
 };
 
-Status add_disks(Client& client, const CreateArguments& arguments, v1::VmSpec& spec) {
+/// A name for a machine that was given none: what it is made from, and digits of the request's id,
+/// so that a retry asks for the same.
+std::string name_after(std::string_view origin, std::string_view request_id) {
+  constexpr std::size_t kLongestOrigin = 56;  // names end at 63
+  constexpr std::size_t kDigits = 6;
+  return std::string(origin.substr(0, kLongestOrigin)) + "-" +
+         std::string(request_id.substr(request_id.size() - std::min(kDigits, request_id.size())));
+}
+
+/// Names the machine after its first image, unless it has a name.
+Status add_disks(Client& client, const CreateArguments& arguments, const std::string& request_id,
+                 v1::VirtualMachine& vm) {
+  auto& spec = *vm.mutable_spec();
   for (const auto& text : arguments.images) {
     // NAME or NAME,SIZE
     const auto comma = text.rfind(',');
+    const auto image = TRY(select_image(client, text.substr(0, comma)));
+    if (vm.display_name().empty())
+      vm.set_display_name(name_after(image.display_name(), request_id));
     auto& disk = *spec.add_disks();
-    disk.set_image(TRY(select_image(client, text.substr(0, comma))).name());
+    disk.set_image(image.name());
     if (comma != std::string::npos)
       disk.set_size_bytes(TRY(parse_size_bytes(text.substr(comma + 1), 'G')));
   }
@@ -100,12 +115,14 @@ Status create(Session& session, const CreateArguments& arguments) {
   if (!arguments.host.empty()) spec.set_host(TRY(select_host(client, arguments.host)).name());
   if (const auto paths = TRY(fill_limits(arguments.limits, *spec.mutable_limits())); paths.empty())
     spec.clear_limits();
-  TRY(add_disks(client, arguments, spec));
+  const std::string request_id = session.request_id();
+  TRY(add_disks(client, arguments, request_id, vm));
+  if (vm.display_name().empty()) vm.set_display_name(name_after("vm", request_id));
   add_nics(arguments, spec);
   TRY(add_boot(client, arguments, spec));
   TRY(add_cloud_init(arguments, spec));
   request.set_start(arguments.start);
-  request.set_request_id(session.request_id());
+  request.set_request_id(request_id);
   request.set_validate_only(session.change.dry_run);
   return finish(session, TRY(client.call(&v1::VmService::Stub::CreateVm, client.vms(), request)));
 }
@@ -124,7 +141,8 @@ void add_limit_options(const Verb& verb, LimitArguments& arguments) {
 void add_vm_create(const Verb& vm, Session& session) {
   auto arguments = std::make_shared<CreateArguments>();
   const auto verb = vm.add("create", "Create a machine");
-  verb.option("name,--name", arguments->name, "Display name").required();
+  verb.option("name,--name", arguments->name,
+              "Display name (default: the first image's, with a few digits)");
   verb.repeated("--image", arguments->images,
                 "Disk from this library image: NAME or NAME,SIZE; may be repeated");
   verb.repeated("--disk", arguments->disks, "Empty disk of this size, e.g. 10G; may be repeated");

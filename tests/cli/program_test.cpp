@@ -43,6 +43,12 @@ TEST_CASE("without a login every command says how to log in and exits with 5", "
   CHECK(json.output.empty());
 }
 
+TEST_CASE("a machine needs no name on the command line", "[cli]") {
+  CHECK(reeve_with({"vm", "create", "--image", "debian", "--cpus", "2", "--memory", "1G",
+                    "--cloud-init", "user.yaml", "--start"})
+            .exit_code == 5);  // only the login is missing
+}
+
 TEST_CASE("every command has a help text", "[cli]") {
   for (const auto* noun :
        {"login", "context", "host", "vm", "image", "job", "event", "server", "completion"}) {
