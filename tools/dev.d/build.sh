@@ -14,7 +14,7 @@ build() {
 }
 
 # Guests are fetched before the tests start, not on some test's time.
-prepare_guests() { tools/guest/prepare kernel initramfs agent disk lab >/dev/null; }
+prepare_guests() { tools/guest/prepare kernel initramfs agent disk bootable lab >/dev/null; }
 # What the long tests of the lab need besides.
 prepare_more_guests() { tools/guest/prepare kernel686 initramfs686 memtest debian >/dev/null; }
 

@@ -1,6 +1,6 @@
 # tools/guest/debian.sh - a full Debian machine: systemd, cloud-init (NoCloud), sshd, qemu-guest-agent.
-# Result: $cache/debian/{disk.raw,disk.qcow2,vmlinuz,vmlinux,initrd.img,cmdline}: GPT, ext4, started with the kernel
-# given from outside. Needs root (or sudo) once; two minutes. Copy or overlay the disk before use.
+# Result: $cache/debian/{disk.raw,disk.qcow2,vmlinuz,vmlinux,initrd.img,cmdline}: GPT, ext4, boots by itself from a BIOS
+# or with the kernel given from outside. Needs root (or sudo) once; two minutes. Copy or overlay the disk before use.
 
 readonly debian_packages=systemd-sysv,udev,dbus,iproute2,openssh-server,cloud-init,qemu-guest-agent,initramfs-tools,lz4,e2fsprogs,sudo
 readonly debian_modules='virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_rng virtio_balloon'
@@ -16,10 +16,11 @@ make_debian() {
   extract_vmlinux "$dir/vmlinuz" "$dir/vmlinux"
   as_root rm -rf "$dir/root"/boot/*
   as_root bash -c "$(declare -f make_ext4); make_ext4 '$dir/part' 1536M '$dir/root' root"
-  wrap_in_gpt "$dir/part" "$dir/disk.raw"
-  qemu-img convert -q -f raw -O qcow2 "$dir/disk.raw" "$dir/disk.qcow2"
   echo "root=LABEL=root rw console=ttyS0" >"$dir/cmdline"
-  as_root rm -rf "$dir/root" "$dir/part"
+  write_boot "$dir/boot" "$dir/vmlinuz" "$dir/initrd.img" "$(cat "$dir/cmdline")"
+  wrap_with_boot "$dir/part" "$dir/boot" "$dir/disk.raw"
+  qemu-img convert -q -f raw -O qcow2 "$dir/disk.raw" "$dir/disk.qcow2"
+  as_root rm -rf "$dir/root" "$dir/part" "$dir/boot"
   publish "$dir" debian "$mark"
 }
 
