@@ -1,4 +1,5 @@
-// tests/support/guest_files.h - the quick guest of tools/guest, for tests that boot a real Linux.
+// tests/support/guest_files.h - the quick guest of tools/guest, for tests that boot a real Linux,
+// and disks.
 #pragma once
 
 #include <string>
@@ -14,5 +15,12 @@ struct GuestFiles {
 GuestFiles quick_guest();
 /// The same with qemu-guest-agent in it.
 GuestFiles agent_guest();
+
+/// Disks to import; the first partition of one, all of the other is ext4 with hello.txt.
+struct GuestDisks {
+  std::string bootable{};  ///< qcow2: a BIOS boots the quick guest from it
+  std::string data{};      ///< raw, 64 MiB
+};
+GuestDisks guest_disks();
 
 }  // namespace reeve::test

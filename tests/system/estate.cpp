@@ -83,9 +83,9 @@ void Estate::start_server() {
 
 void Estate::start_agent() {
   std::vector<std::string> argv{REEVE_AGENT_PROGRAM, "run", "--data", (dir_ / "agent").string()};
-  if (agent_config_.empty()) {
+  if (agent_config_.find("libvirt") == std::string::npos)
     argv.insert(argv.end(), {"--libvirt", libvirtd_.uri()});
-  } else {
+  if (!agent_config_.empty()) {
     const auto file = (dir_ / "agent.toml").string();
     REQUIRE(write_file_durably(file, agent_config_).ok());
     argv.insert(argv.end(), {"--config", file});
@@ -118,11 +118,19 @@ void Estate::stop_server() {
   server_.reset();
 }
 
-Finished Estate::reeve(std::vector<std::string> arguments) const {
-  std::vector<std::string> argv{"env", "REEVE_CONFIG=" + (dir_ / "contexts.toml").string(),
-                                REEVE_PROGRAM};
+std::vector<std::string> Estate::reeve_argv(const std::vector<std::string>& arguments,
+                                            const std::vector<std::string>& environment) const {
+  std::vector<std::string> argv{"env", "REEVE_CONFIG=" + (dir_ / "contexts.toml").string()};
+  argv.insert(argv.end(), environment.begin(), environment.end());
+  argv.emplace_back(REEVE_PROGRAM);
   argv.insert(argv.end(), arguments.begin(), arguments.end());
-  auto finished = run({.argv = argv, .timeout = 180s, .output_limit = 16u << 20});
+  return argv;
+}
+
+Finished Estate::reeve(const std::vector<std::string>& arguments,
+                       const std::vector<std::string>& environment) const {
+  auto finished =
+      run({.argv = reeve_argv(arguments, environment), .timeout = 180s, .output_limit = 16u << 20});
   if (!finished.ok())
     FAIL("reeve " << arguments[0] << ": " << finished.error().message() << "\nserver log:\n"
                   << server_log() << "\nagent log:\n"

@@ -21,15 +21,20 @@ namespace reeve::test {
 
 class Estate {
  public:
-  /// Starts server and agent, logs in, enrols, waits until the host is connected. The agent's
-  /// settings are `agent_config` (TOML) when there is one, else the private libvirtd.
+  /// Starts server and agent, logs in, enrols, waits until the host is connected. `agent_config`
+  /// (TOML) are the agent's settings; the private libvirtd is its hypervisor unless they have a
+  /// `libvirt` of their own.
   explicit Estate(std::string agent_config = {});
   ~Estate();
   Estate(const Estate&) = delete;
   Estate& operator=(const Estate&) = delete;
 
+  /// What to run for `reeve arguments...`, with the login and `environment` ("NAME=VALUE").
+  std::vector<std::string> reeve_argv(const std::vector<std::string>& arguments,
+                                      const std::vector<std::string>& environment = {}) const;
   /// `reeve arguments...`; any exit code.
-  Finished reeve(std::vector<std::string> arguments) const;
+  Finished reeve(const std::vector<std::string>& arguments,
+                 const std::vector<std::string>& environment = {}) const;
   /// The same with `-o json`, which must succeed.
   nlohmann::json reeve_json(std::vector<std::string> arguments) const;
   /// The machine's JSON, or null when there is none of that name.
@@ -47,6 +52,7 @@ class Estate {
 
   Libvirtd& libvirtd() { return libvirtd_; }
   const TempDir& dir() const { return dir_; }
+  const std::string& api() const { return api_; }  ///< "127.0.0.1:PORT"
   std::string server_log() const;
   std::string agent_log() const;
   /// First column of the first row of a read-only query on the server's database.
