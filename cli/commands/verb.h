@@ -9,7 +9,7 @@
 
 #include "cli/session.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): the name CLI11 has
 class App;
 class Option;
 }  // namespace CLI

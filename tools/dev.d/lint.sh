@@ -48,9 +48,9 @@ lint_tidy() {
   local base
   base=$(base_commit)
   [ -n "$base" ] && [ -e build/dev/compile_commands.json ] || return 0
-  # clang cannot read g++'s precompiled headers. Fuzz targets have the names libFuzzer wants.
+  # clang knows neither g++'s precompiled headers nor its memory settings. Fuzz targets have the names libFuzzer wants.
   mkdir -p build/dev/tidy
-  sed 's/-Winvalid-pch -include [^ ]*cmake_pch.hxx//' build/dev/compile_commands.json >build/dev/tidy/compile_commands.json
+  sed 's/-Winvalid-pch -include [^ ]*cmake_pch.hxx//; s/--param=ggc[^ ]*//g' build/dev/compile_commands.json >build/dev/tidy/compile_commands.json
   git diff --name-only --diff-filter=AM "$base" -- '*.cpp' | sed '/^tests\//d; /\/fuzz\//d' | head -20 |
     while read -r f; do ! grep -q "/$f\"" build/dev/compile_commands.json || echo "$f"; done |
     xargs -r -n 1 -P "$(nproc)" clang-tidy-14 -p build/dev/tidy --quiet --extra-arg=-Wno-unknown-warning-option
