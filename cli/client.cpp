@@ -40,6 +40,7 @@ Client::Client(const Context& context, bool debug) : token_(context.token), debu
   channel_ = grpc::CreateCustomChannel(context.server, grpc::SslCredentials(options), arguments);
   vms_ = v1::VmService::NewStub(channel_);
   hosts_ = v1::HostService::NewStub(channel_);
+  hypervisors_ = v1::HypervisorService::NewStub(channel_);
   images_ = v1::ImageService::NewStub(channel_);
   jobs_ = v1::JobService::NewStub(channel_);
   events_ = v1::EventService::NewStub(channel_);

@@ -11,6 +11,7 @@
 #include "cli/contexts.h"
 #include "reeve/v1/event_service.grpc.pb.h"
 #include "reeve/v1/host_service.grpc.pb.h"
+#include "reeve/v1/hypervisor_service.grpc.pb.h"
 #include "reeve/v1/image_service.grpc.pb.h"
 #include "reeve/v1/job_service.grpc.pb.h"
 #include "reeve/v1/server_service.grpc.pb.h"
@@ -28,6 +29,7 @@ class Client {
 
   v1::VmService::Stub& vms() { return *vms_; }
   v1::HostService::Stub& hosts() { return *hosts_; }
+  v1::HypervisorService::Stub& hypervisors() { return *hypervisors_; }
   v1::ImageService::Stub& images() { return *images_; }
   v1::JobService::Stub& jobs() { return *jobs_; }
   v1::EventService::Stub& events() { return *events_; }
@@ -58,6 +60,7 @@ class Client {
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::VmService::Stub> vms_;
   std::unique_ptr<v1::HostService::Stub> hosts_;
+  std::unique_ptr<v1::HypervisorService::Stub> hypervisors_;
   std::unique_ptr<v1::ImageService::Stub> images_;
   std::unique_ptr<v1::JobService::Stub> jobs_;
   std::unique_ptr<v1::EventService::Stub> events_;

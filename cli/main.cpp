@@ -58,6 +58,7 @@ int main(int argc, char** argv) {
   const Verb verbs(app);
   add_login(verbs, session);
   add_host(verbs, session);
+  add_hypervisor(verbs, session);
   add_vm(verbs, session);
   add_image(verbs, session);
   add_job(verbs, session);

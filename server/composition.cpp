@@ -22,6 +22,7 @@
 #include "server/api/event_handler.h"
 #include "server/api/front_door.h"
 #include "server/api/host_handler.h"
+#include "server/api/hypervisor_handler.h"
 #include "server/api/image_handler.h"
 #include "server/api/job_handler.h"
 #include "server/api/server_handler.h"
@@ -191,8 +192,8 @@ v1::ServerInfo RealComposition::server_info() const {
   // Sorted; listed in docs/guide/api.md. A client asks here, never by version.
   for (const char* capability :
        {"console.take-over", "events.audit", "events.watch-progress", "hosts.enroll-token",
-        "images.upload", "jobs.resolve", "vms.cloud-init", "vms.direct-kernel", "vms.guest-facts",
-        "vms.limits", "vms.pause", "vms.plan", "vms.save"})
+        "hypervisors.list", "images.upload", "jobs.resolve", "vms.cloud-init", "vms.direct-kernel",
+        "vms.guest-facts", "vms.limits", "vms.pause", "vms.plan", "vms.save"})
     info.add_capabilities(capability);
   info.set_version(kVersion);
   info.set_uid(beginning_.server_uid);
@@ -229,6 +230,7 @@ Status RealComposition::open_doors() {
   handlers_.push_back(std::make_unique<ServerHandler>(*door_, *tokens_, server_info(), read_only));
   handlers_.push_back(std::make_unique<VmHandler>(*door_, core_->vms(), *consoles_));
   handlers_.push_back(std::make_unique<HostHandler>(*door_, core_->hosts(), *enrollment_));
+  handlers_.push_back(std::make_unique<HypervisorHandler>(*door_, core_->hypervisors()));
   handlers_.push_back(
       std::make_unique<ImageHandler>(*door_, UploadStream::Parts{.images = &core_->images(),
                                                                  .jobs = &core_->jobs(),

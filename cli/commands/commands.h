@@ -8,6 +8,7 @@ namespace reeve::cli {
 void add_login(const Verb& app, Session& session);
 void add_vm(const Verb& app, Session& session);
 void add_host(const Verb& app, Session& session);
+void add_hypervisor(const Verb& app, Session& session);
 void add_image(const Verb& app, Session& session);
 void add_job(const Verb& app, Session& session);
 void add_event(const Verb& app, Session& session);

@@ -94,6 +94,25 @@ const std::vector<Column<v1::Host>>& host_columns() {
   return columns;
 }
 
+const std::vector<Column<v1::Hypervisor>>& hypervisor_columns() {
+  using v1::Hypervisor;
+  static const std::vector<Column<Hypervisor>> columns{
+      {"ID", [](const Hypervisor& h) { return h.id(); }},
+      {"KIND",
+       [](const Hypervisor& h) {
+         return short_enum(v1::HypervisorKind_Name(h.kind()), "HYPERVISOR_KIND_");
+       }},
+      {"AVAILABLE", [](const Hypervisor& h) { return h.available() ? "yes" : "no"; }},
+      {"VERSION", [](const Hypervisor& h) { return h.version(); }},
+      {"HOST", [](const Hypervisor& h) { return short_uid(h.name()); }},
+      {"URI", [](const Hypervisor& h) { return h.uri(); }, true},
+      {"CAPABILITIES", [](const Hypervisor& h) { return join_list(h.capabilities()); }, true},
+      {"DESCRIPTION", [](const Hypervisor& h) { return h.description(); }, true},
+      {"NAME", [](const Hypervisor& h) { return h.name(); }, true},
+  };
+  return columns;
+}
+
 const std::vector<Column<v1::Image>>& image_columns() {
   using v1::Image;
   static const std::vector<Column<Image>> columns{

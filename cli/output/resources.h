@@ -9,6 +9,7 @@ namespace reeve::cli {
 
 const std::vector<Column<v1::VirtualMachine>>& vm_columns();
 const std::vector<Column<v1::Host>>& host_columns();
+const std::vector<Column<v1::Hypervisor>>& hypervisor_columns();
 const std::vector<Column<v1::Image>>& image_columns();
 const std::vector<Column<v1::Job>>& job_columns();
 const std::vector<Column<v1::AuditEntry>>& audit_columns();

@@ -22,7 +22,7 @@ struct HypervisorFilter {
   std::string host_uid{};
   std::string kind{};
   std::string state{};
-  std::string name_glob{};
+  std::string id_glob{};  ///< of the name, which the API shows as id; `*` and `?`; empty: any
 };
 
 }  // namespace reeve::db

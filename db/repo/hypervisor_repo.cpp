@@ -41,7 +41,7 @@ Result<std::vector<Hypervisor>> HypervisorReader::list(const HypervisorFilter& f
   query.equals("host_uid", filter.host_uid)
       .equals("kind", filter.kind)
       .equals("state", filter.state)
-      .name_glob(filter.name_glob);
+      .name_glob(filter.id_glob);
   return list_rows(read_, kHypervisor, query, {"name", OrderColumn::Type::Text}, page);
 }
 

@@ -4,6 +4,7 @@
 #include "reeve/agent/v1/enrollment_service.pb.h"
 #include "reeve/v1/event_service.pb.h"
 #include "reeve/v1/host_service.pb.h"
+#include "reeve/v1/hypervisor_service.pb.h"
 #include "reeve/v1/image_service.pb.h"
 #include "reeve/v1/job_service.pb.h"
 #include "reeve/v1/server_service.pb.h"
@@ -43,6 +44,7 @@ const MethodPolicy& MethodPolicies::of(const google::protobuf::Descriptor* reque
 std::vector<const google::protobuf::ServiceDescriptor*> api_services() {
   return {v1::GetVmRequest::descriptor()->file()->service(0),
           v1::GetHostRequest::descriptor()->file()->service(0),
+          v1::GetHypervisorRequest::descriptor()->file()->service(0),
           v1::GetImageRequest::descriptor()->file()->service(0),
           v1::GetJobRequest::descriptor()->file()->service(0),
           v1::WatchRequest::descriptor()->file()->service(0),

@@ -40,6 +40,7 @@ void write_and_reply(const ServiceParts& parts, const Caller& caller, RequestFac
 
 std::unique_ptr<VmService> make_vm_service(const ServiceParts& parts);
 std::unique_ptr<HostService> make_host_service(const ServiceParts& parts);
+std::unique_ptr<HypervisorService> make_hypervisor_service(const ServiceParts& parts);
 std::unique_ptr<ImageService> make_image_service(const ServiceParts& parts);
 std::unique_ptr<JobService> make_job_service(const ServiceParts& parts);
 

@@ -52,8 +52,8 @@ struct PageQuery {
   }
 };
 
-/// Nouns that have them are also filtered by display_name and label.KEY. InvalidArgument/
-/// BAD_FILTER, BAD_FIELD, BAD_PAGE_TOKEN.
+/// Nouns that have them are also filtered by display_name and label.KEY, and begin at a parent.
+/// InvalidArgument/ BAD_FILTER, BAD_FIELD, BAD_PAGE_TOKEN.
 template <class Filter, std::size_t kCount>
 Result<PageQuery<Filter>> query_of(const auto& request,
                                    const std::array<FilterKey<Filter>, kCount>& keys,
@@ -90,6 +90,7 @@ Result<PageQuery<Filter>> query_of(const auto& request,
   if (order.key == "update_time") query.order = db::ObjectOrder::UpdateTime;
   query.size = TRY(page_size_of(request.page_size()));
   query.bound_to = request.filter() + "\n" + request.order_by();
+  if constexpr (requires { request.parent(); }) query.bound_to += "\n" + request.parent();
   query.first.after = TRY(parse_page_token(request.page_token(), query.bound_to));
   query.first.descending = order.descending;
   return query;

@@ -42,6 +42,7 @@ class Core final : public ServerCore {
     const ServiceParts services{.core = parts, .live = &live_, .pool = &pool_, .runner = &runner_};
     vms_ = make_vm_service(services);
     hosts_ = make_host_service(services);
+    hypervisors_ = make_hypervisor_service(services);
     images_ = make_image_service(services);
     jobs_ = make_job_service(services);
     pool_.report_to(runner_);
@@ -55,6 +56,7 @@ class Core final : public ServerCore {
 
   VmService& vms() override { return *vms_; }
   HostService& hosts() override { return *hosts_; }
+  HypervisorService& hypervisors() override { return *hypervisors_; }
   ImageService& images() override { return *images_; }
   JobService& jobs() override { return *jobs_; }
   AgentPool& agents() override { return pool_; }
@@ -77,6 +79,7 @@ class Core final : public ServerCore {
   Housekeeping housekeeping_;
   std::unique_ptr<VmService> vms_;
   std::unique_ptr<HostService> hosts_;
+  std::unique_ptr<HypervisorService> hypervisors_;
   std::unique_ptr<ImageService> images_;
   std::unique_ptr<JobService> jobs_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

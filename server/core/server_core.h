@@ -21,6 +21,7 @@
 #include "db/writer.h"
 #include "server/agents/agent_pool.h"
 #include "server/app/host_service.h"
+#include "server/app/hypervisor_service.h"
 #include "server/app/image_service.h"
 #include "server/app/job_service.h"
 #include "server/app/mac_pool.h"
@@ -76,6 +77,7 @@ class ServerCore {
 
   virtual VmService& vms() = 0;
   virtual HostService& hosts() = 0;
+  virtual HypervisorService& hypervisors() = 0;
   virtual ImageService& images() = 0;
   virtual JobService& jobs() = 0;
   virtual AgentPool& agents() = 0;

@@ -126,6 +126,48 @@ TEST_CASE("lists come in every order that the API promises, forwards and backwar
   }
 }
 
+TEST_CASE("hypervisors are listed over all hosts or of one, page by page, and got by name",
+          "[core]") {
+  Cluster cluster(1, 3);
+  log::set_sink([](std::string_view) {});
+  cluster.boot();
+  auto& hypervisors = cluster.core().hypervisors();
+  v1::ListHypervisorsRequest request;
+  request.set_page_size(2);
+  const auto first = hypervisors.list(cluster.caller, request).value();
+  REQUIRE(first.hypervisors_size() == 2);
+  request.set_page_token(first.next_page_token());
+  const auto second = hypervisors.list(cluster.caller, request).value();
+  REQUIRE(second.hypervisors_size() == 1);
+  CHECK(second.next_page_token().empty());
+  const auto& one = second.hypervisors(0);
+  CHECK(one.name() != first.hypervisors(0).name());
+
+  v1::GetHypervisorRequest named;
+  named.set_name(one.name());
+  CHECK(hypervisors.get(cluster.caller, named).value().SerializeAsString() ==
+        one.SerializeAsString());
+  request.Clear();
+  request.set_parent(one.name().substr(0, one.name().find("/hypervisors/")));
+  const auto of_host = hypervisors.list(cluster.caller, request).value();
+  REQUIRE(of_host.hypervisors_size() == 1);
+  CHECK(of_host.hypervisors(0).name() == one.name());
+  request.set_page_token(first.next_page_token());  // of a list without parent
+  CHECK(hypervisors.list(cluster.caller, request).error().reason() == "BAD_PAGE_TOKEN");
+
+  const auto listed = [&](const std::string& filter) {
+    v1::ListHypervisorsRequest filtered;
+    filtered.set_filter(filter);
+    filtered.set_order_by("id desc");
+    return hypervisors.list(cluster.caller, filtered).value().hypervisors_size();
+  };
+  CHECK(listed("kind = SIM AND available = true") == 3);
+  CHECK(listed("kind = LIBVIRT") == 0);
+  CHECK(listed("available = false") == 0);
+  CHECK(listed("id = \"" + one.id().substr(0, 1) + "*\"") == 3);
+  CHECK(listed("id = other") == 0);
+}
+
 TEST_CASE("the same request_id is the same job, and no other request", "[core]") {
   Scene s;
   const auto id = s.fresh();

@@ -1,0 +1,95 @@
+#include "server/app/hypervisor_service.h"
+
+#include "base/text.h"
+#include "db/repo/host_repo.h"
+#include "db/repo/hypervisor_repo.h"
+#include "server/app/errors.h"
+#include "server/app/views.h"
+#include "server/app/words.h"
+#include "server/core/list_page.h"
+
+namespace reeve::server {
+
+namespace {
+
+constexpr std::array<FilterKey<db::HypervisorFilter>, 3> kFilterKeys{{
+    {"id",
+     [](db::HypervisorFilter& filter, const std::string& value) -> Status {
+       filter.id_glob = value;
+       return {};
+     }},
+    {"kind",
+     [](db::HypervisorFilter& filter, const std::string& value) -> Status {
+       filter.kind = TRY(filter_word(value, {"core", "libvirt", "sim"}));
+       return {};
+     }},
+    {"available",
+     [](db::HypervisorFilter& filter, const std::string& value) -> Status {
+       const bool yes = TRY(filter_word(value, {"true", "false"})) == "true";
+       filter.state = yes ? "available" : "unavailable";
+       return {};
+     }},
+}};
+
+struct Place {
+  std::string host_uid{};
+  std::string id{};
+};
+
+/// "hosts/{uid}/hypervisors/{id}".
+Result<Place> place_of(const std::string& name) {
+  constexpr std::string_view kBetween = "/hypervisors/";
+  const auto at = name.find(kBetween);
+  const bool whole = at != std::string::npos && at + kBetween.size() < name.size();
+  const auto host = uid_of(name.substr(0, at), "hosts", "name");
+  if (name.empty()) return host.error();
+  if (!whole || !host.ok() || !is_utf8(name))
+    return bad_field("name", "must be hosts/{uid}/hypervisors/{id}");
+  return Place{.host_uid = host.value(), .id = name.substr(at + kBetween.size())};
+}
+
+class Hypervisors final : public HypervisorService {
+ public:
+  explicit Hypervisors(const ServiceParts& parts) : parts_(parts) {}
+
+  Result<v1::Hypervisor> get(const Caller&, const v1::GetHypervisorRequest& request) override {
+    const auto place = TRY(place_of(request.name()));
+    return parts_.core.readers->read([&](db::ReadTransaction& tx) -> Result<v1::Hypervisor> {
+      return to_proto(TRY(db::HypervisorReader(tx).get_by_name(place.host_uid, place.id)));
+    });
+  }
+
+  Result<v1::ListHypervisorsResponse> list(const Caller&,
+                                           const v1::ListHypervisorsRequest& request) override {
+    auto query = TRY(query_of(request, kFilterKeys, {.known = {"id"}, .usual = "id"}));
+    if (!request.parent().empty()) {
+      query.filter.host_uid = TRY(uid_of(request.parent(), "hosts", "parent"));
+      TRY(require_host(query.filter.host_uid));
+    }
+    v1::ListHypervisorsResponse response;
+    const auto add = [&](Inventory&, const db::Hypervisor& row) -> Result<bool> {
+      *response.add_hypervisors() = TRY(to_proto(row));
+      return true;
+    };
+    TRY(list_page<db::HypervisorReader>(parts_, query, response, add));
+    return response;
+  }
+
+ private:
+  Status require_host(const std::string& uid) const {
+    return parts_.core.readers->read([&](db::ReadTransaction& tx) -> Status {
+      TRY(db::HostReader(tx).get(uid));
+      return {};
+    });
+  }
+
+  const ServiceParts parts_;
+};
+
+}  // namespace
+
+std::unique_ptr<HypervisorService> make_hypervisor_service(const ServiceParts& parts) {
+  return std::make_unique<Hypervisors>(parts);
+}
+
+}  // namespace reeve::server
