@@ -86,11 +86,12 @@ Result<ConsoleChunk> Consoles::read(const std::string& uid, std::int64_t offset,
   return console->read(offset, limit);
 }
 
-void Consoles::write(const std::string& uid, std::string_view bytes) {
+std::size_t Consoles::write(const std::string& uid, std::string_view bytes) {
   const auto console = find(uid);
-  if (!console) return;
-  console->write(bytes, now());
-  call_thread();
+  if (!console) return bytes.size();
+  const std::size_t taken = console->write(bytes, now());
+  if (taken > 0) call_thread();
+  return taken;
 }
 
 void Consoles::call_thread() {

@@ -42,9 +42,10 @@ class Consoles {
   void detach(ReaderId reader);
   /// An empty chunk until the console thread has opened the ring. NotFound/GUEST_FILES_NOT_FOUND.
   Result<ConsoleChunk> read(const std::string& uid, std::int64_t offset, std::size_t limit);
-  /// Types into the console, in order; what a guest that is off cannot take is dropped, and all
-  /// beyond 64 KiB.
-  void write(const std::string& uid, std::string_view bytes);
+  /// Types into the console, in order, and returns how many bytes were taken: of what the guest
+  /// has not taken yet 64 KiB are kept. Give the rest after a wake. What a guest that is off has
+  /// not taken in 5 s is dropped.
+  std::size_t write(const std::string& uid, std::string_view bytes);
 
  private:
   /// Shared by the map and by whoever works on the guest outside the map's lock.

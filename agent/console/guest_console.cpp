@@ -20,6 +20,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kKeepSocket = 5s;
 constexpr auto kAskPace = 500ms;
+constexpr auto kRefusalPace = 1s;
 constexpr std::size_t kSlice = 1u << 20;
 constexpr std::size_t kInputLimit = 64u << 10;
 
@@ -44,10 +45,25 @@ Result<ConsoleChunk> GuestConsole::read(std::int64_t offset, std::size_t limit) 
   return ConsoleChunk{};
 }
 
-void GuestConsole::write(std::string_view bytes, Monotonic now) {
+std::size_t GuestConsole::write(std::string_view bytes, Monotonic now) {
   Lock lock(mutex_);
-  input_ += bytes.substr(0, kInputLimit - std::min(kInputLimit, input_.size()));
-  last_input_ = now;
+  const std::size_t taken = std::min(bytes.size(), kInputLimit - input_.size());
+  input_ += bytes.substr(0, taken);
+  if (taken > 0) last_input_ = now;
+  if (taken < bytes.size()) refused_ = now;
+  return taken;
+}
+
+/// True when who has been refused should try again.
+bool GuestConsole::may_type(Monotonic now) {
+  if (!refused_) return false;
+  if (input_.size() < kInputLimit) {
+    refused_.reset();
+    return true;
+  }
+  if (now - *refused_ < kRefusalPace) return false;
+  refused_ = now;
+  return true;
 }
 
 bool GuestConsole::is_open() {
@@ -61,7 +77,8 @@ bool GuestConsole::serve(Monotonic now) {
   if (!ring_) return news;
   const bool from_log = take_log();
   const bool from_socket = use_socket(now);
-  return news || from_log || from_socket;
+  const bool room = may_type(now);
+  return news || from_log || from_socket || room;
 }
 
 /// True when there is something else to tell readers than before.

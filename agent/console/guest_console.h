@@ -24,14 +24,17 @@ class GuestConsole {
   /// Nothing, before the first serve(). NotFound/GUEST_FILES_NOT_FOUND when the guest has no
   /// folder.
   Result<ConsoleChunk> read(std::int64_t offset, std::size_t limit);
-  /// Keeps bytes for the guest; beyond 64 KiB they are dropped.
-  void write(std::string_view bytes, Monotonic now);
+  /// Keeps bytes for the guest, at most 64 KiB that it has not taken; returns how many. After less
+  /// than all, serve() says when to give the rest.
+  std::size_t write(std::string_view bytes, Monotonic now);
   /// True while there is input to send or a socket to read.
   bool is_open();
 
   // The console thread.
 
-  /// Takes what is new and sends what was typed. True when readers should look again.
+  /// Takes what is new and sends what was typed. True when readers should look again: there is
+  /// output, or room for input that was refused - and once a second while there is none, so that
+  /// who waits for it notices that nobody wants it any more.
   bool serve(Monotonic now);
   /// True when the hypervisor is to be asked something: ask() must follow, on any thread. At most
   /// one is under way, and a question is not repeated within half a second.
@@ -55,6 +58,7 @@ class GuestConsole {
   bool take_log() REEVE_REQUIRES(mutex_);
   bool use_socket(Monotonic now) REEVE_REQUIRES(mutex_);
   bool receive() REEVE_REQUIRES(mutex_);
+  bool may_type(Monotonic now) REEVE_REQUIRES(mutex_);
 
   const std::string uid_;
   const std::string ring_path_;
@@ -67,6 +71,7 @@ class GuestConsole {
   Socket socket_ REEVE_GUARDED_BY(mutex_);
   std::string input_ REEVE_GUARDED_BY(mutex_);
   Monotonic last_input_ REEVE_GUARDED_BY(mutex_){};
+  std::optional<Monotonic> refused_ REEVE_GUARDED_BY(mutex_);  ///< input, or told so, last then
   std::optional<Monotonic> last_asked_ REEVE_GUARDED_BY(mutex_);
   bool asking_ REEVE_GUARDED_BY(mutex_) = false;
 };

@@ -12,6 +12,7 @@ constexpr std::size_t kChunk = 32u << 10;
 }  // namespace
 
 /// One stream. One write is in flight at most; what the server has not taken stays in the ring.
+/// While the guest does not take what was typed, nothing more is read; the sender then waits.
 class GrpcConsoles::Relay final
     : public grpc::ClientBidiReactor<v1::RelayConsoleRequest, v1::RelayConsoleResponse> {
  public:
@@ -37,13 +38,25 @@ class GrpcConsoles::Relay final
 
  private:
   void attach() {
-    auto reader = owner_.consoles_.attach(uid_, [this] { pump(); });
+    auto reader = owner_.consoles_.attach(uid_, [this] { look(); });
     if (!reader.ok()) {
       log::warning("console cannot be relayed", reader.error(), {{"guest", uid_}});
       return context_.TryCancel();
     }
     Lock lock(mutex_);
     reader_ = reader.value();
+  }
+
+  /// There may be output, or room for what waits to be typed.
+  void look() {
+    type();
+    pump();
+    // Without a read under way only a write tells that the server has hung up: one without content.
+    Lock lock(mutex_);
+    if (typed_.empty() || writing_ || ended_) return;
+    outgoing_.Clear();
+    writing_ = true;
+    StartWrite(&outgoing_);
   }
 
   /// Sends the next bytes unless a write is in flight.
@@ -62,24 +75,40 @@ class GrpcConsoles::Relay final
     StartWrite(&outgoing_);
   }
 
+  /// Hands on what was read, and reads on when the guest's console has taken all of it.
+  void type() {
+    Lock lock(mutex_);
+    if (typed_.empty() || ended_) return;
+    typed_.erase(0, owner_.consoles_.write(uid_, typed_));
+    if (typed_.empty()) StartRead(&incoming_);
+  }
+
   void OnWriteDone(bool ok) override {
     {
       Lock lock(mutex_);
       writing_ = false;
-      if (!ok) ended_ = true;
     }
-    if (ok) pump();
+    if (!ok) return end();
+    pump();
   }
 
   void OnReadDone(bool ok) override {
-    if (ok) {
-      owner_.consoles_.write(uid_, incoming_.input());
-      return StartRead(&incoming_);
+    if (!ok) return end();
+    {
+      Lock lock(mutex_);
+      if (ended_) return;
+      typed_ = std::move(*incoming_.mutable_input());
+      if (typed_.empty()) return StartRead(&incoming_);
     }
-    // The server hangs up: no wake may come after the hold is gone.
+    type();
+  }
+
+  /// The server has hung up: no wake may come after the hold is gone.
+  void end() {
     Consoles::ReaderId reader = 0;
     {
       Lock lock(mutex_);
+      if (ended_) return;
       ended_ = true;
       reader = reader_;
     }
@@ -100,6 +129,7 @@ class GrpcConsoles::Relay final
   Consoles::ReaderId reader_ REEVE_GUARDED_BY(mutex_) = 0;
   std::int64_t next_ REEVE_GUARDED_BY(mutex_);
   bool writing_ REEVE_GUARDED_BY(mutex_) = true;  // the ticket
+  std::string typed_ REEVE_GUARDED_BY(mutex_);    // what the guest's console has not taken yet
   bool ended_ REEVE_GUARDED_BY(mutex_) = false;
 };
 

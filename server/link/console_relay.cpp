@@ -11,8 +11,9 @@ Error relay_lost() {
 
 }  // namespace
 
-std::shared_ptr<ConsoleRelay> ConsoleRelay::create(std::string host_uid, ConsoleHub& hub) {
-  std::shared_ptr<ConsoleRelay> relay(new ConsoleRelay(std::move(host_uid), hub));
+std::shared_ptr<ConsoleRelay> ConsoleRelay::create(grpc::CallbackServerContext& context,
+                                                   std::string host_uid, ConsoleHub& hub) {
+  std::shared_ptr<ConsoleRelay> relay(new ConsoleRelay(context, std::move(host_uid), hub));
   relay->self_ = relay;
   relay->read_turn_.take();
   relay->StartRead(&relay->reading_);
@@ -61,7 +62,9 @@ void ConsoleRelay::pump_writes() {
     if (auto chunk = session_->input.pop()) {
       writing_.set_input(std::move(chunk->bytes));
       Lock lock(mutex_);
-      if (!finished_) StartWrite(&writing_);
+      if (finished_) return;
+      is_writing_ = true;
+      StartWrite(&writing_);
       return;
     }
     if (session_->input.end()) return finish({});
@@ -69,6 +72,10 @@ void ConsoleRelay::pump_writes() {
 }
 
 void ConsoleRelay::OnWriteDone(bool ok) {
+  {
+    Lock lock(mutex_);
+    is_writing_ = false;
+  }
   if (!ok) return end(relay_lost());
   pump_writes();
 }
@@ -83,11 +90,15 @@ void ConsoleRelay::end(const Error& why) {
 }
 
 void ConsoleRelay::finish(const Status& status) {
+  bool is_writing = false;
   {
     Lock lock(mutex_);
     if (finished_) return;
     finished_ = true;
+    is_writing = is_writing_;
   }
+  // An agent whose guest takes no input reads nothing: the status would wait behind that input.
+  if (is_writing) context_.TryCancel();
   Finish(to_grpc(status));
 }
 

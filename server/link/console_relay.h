@@ -20,12 +20,15 @@ using RelayReactor =
 /// Owns itself until OnDone. Reads from the agent only while the client's pipe has room.
 class ConsoleRelay final : public RelayReactor, public std::enable_shared_from_this<ConsoleRelay> {
  public:
-  static std::shared_ptr<ConsoleRelay> create(std::string host_uid, ConsoleHub& hub);
+  /// `context` is the call's.
+  static std::shared_ptr<ConsoleRelay> create(grpc::CallbackServerContext& context,
+                                              std::string host_uid, ConsoleHub& hub);
   /// Ends the stream; the client gets `why`.
   void end(const Error& why);
 
  private:
-  ConsoleRelay(std::string host_uid, ConsoleHub& hub) : host_uid_(std::move(host_uid)), hub_(hub) {}
+  ConsoleRelay(grpc::CallbackServerContext& context, std::string host_uid, ConsoleHub& hub)
+      : context_(context), host_uid_(std::move(host_uid)), hub_(hub) {}
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -42,6 +45,7 @@ class ConsoleRelay final : public RelayReactor, public std::enable_shared_from_t
   void pump_writes();
   void finish(const Status& status);
 
+  grpc::CallbackServerContext& context_;
   const std::string host_uid_;
   ConsoleHub& hub_;
   std::shared_ptr<ConsoleRelay> self_;       // until OnDone
@@ -51,6 +55,7 @@ class ConsoleRelay final : public RelayReactor, public std::enable_shared_from_t
   Turn read_turn_;
   Turn write_turn_;
   Mutex mutex_;
+  bool is_writing_ REEVE_GUARDED_BY(mutex_) = false;
   bool finished_ REEVE_GUARDED_BY(mutex_) = false;
 };
 

@@ -73,7 +73,7 @@ ConnectReactor* LinkHandler::Connect(grpc::CallbackServerContext* context) {
 RelayReactor* LinkHandler::RelayConsole(grpc::CallbackServerContext* context) {
   auto host = host_of(*context);
   if (!host.ok()) return new Refused<RelayReactor>(host.error());
-  auto relay = ConsoleRelay::create(std::move(host).value(), *parts_.consoles);
+  auto relay = ConsoleRelay::create(*context, std::move(host).value(), *parts_.consoles);
   remember([weak = std::weak_ptr(relay)](bool cut) {
     const auto alive = weak.lock();
     if (alive != nullptr && cut) alive->end(stopping());

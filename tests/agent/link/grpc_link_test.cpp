@@ -8,13 +8,16 @@
 #include <catch2/catch.hpp>
 #include <grpcpp/grpcpp.h>
 
+#include "agent/link/grpc_console.h"
 #include "agent/link/grpc_enrollment.h"
 #include "base/crypto/authority.h"
 #include "base/crypto/enroll_token.h"
 #include "base/crypto/x509.h"
 #include "base/file.h"
+#include "base/unix_socket.h"
 #include "reeve/agent/v1/enrollment_service.grpc.pb.h"
 #include "reeve/agent/v1/link_service.grpc.pb.h"
+#include "tests/agent/console/console_host.h"
 #include "tests/support/temp_dir.h"
 
 using namespace reeve;
@@ -104,6 +107,32 @@ class Linking final : public av1::LinkService::Service {
     }
     return grpc::Status::OK;
   }
+  /// Ticket "paste": types `paste`. Any other: types without end until the relay is cut after 300
+  /// ms.
+  grpc::Status RelayConsole(grpc::ServerContext* context,
+                            grpc::ServerReaderWriter<av1::RelayConsoleResponse,
+                                                     av1::RelayConsoleRequest>* stream) override {
+    av1::RelayConsoleRequest message;
+    stream->Read(&message);
+    ++relays;
+    const bool whole = message.ticket() == "paste";
+    std::thread cutter([context, whole] {
+      if (!whole) std::this_thread::sleep_for(300ms);
+      if (!whole) context->TryCancel();
+    });
+    av1::RelayConsoleResponse input;
+    bool open = true;
+    for (std::size_t at = 0; open && (!whole || at < paste.size()); at += 16384) {
+      input.set_input(whole ? paste.substr(at, 16384) : std::string(16384, 'x'));
+      open = stream->Write(input);
+    }
+    while (open && stream->Read(&message)) {
+    }
+    cutter.join();
+    return grpc::Status::OK;
+  }
+  std::atomic<int> relays{0};
+  const std::string paste = a_paste(256u << 10);
   Latch left;
 };
 
@@ -342,4 +371,70 @@ TEST_CASE("an upload arrives whole and in order, a wrong ticket is an error", "[
   CHECK(refused->read(buffer).error().reason() == "UPLOAD_LOST");
   auto left = link.open("good").value();
   left.reset();  // not read to its end
+}
+
+namespace {
+
+/// The agent's consoles on a link that is up.
+struct Relaying {
+  Relaying() {
+    console_host.first.socket = console_host.file("serial");
+    listener = listen_unix(console_host.first.socket, 4).value();
+    ConnectionEvents events;
+    events.received = [this](av1::ConnectResponse) { welcomed.open(); };
+    events.closed = [](Error) {};
+    connection = link.connect(events);
+    av1::ConnectRequest hello;
+    hello.mutable_hello()->set_host_uid(kHost);
+    connection->send(hello);
+    REQUIRE(welcomed.wait());
+  }
+  void open(const std::string& ticket) {
+    av1::OpenConsole request;
+    request.set_ticket(ticket);
+    request.set_guest(console_host.guest);
+    relays.open(request);
+  }
+  bool wait_for_relays(int count) const {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (enrolled.server.linking.relays < count) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      std::this_thread::sleep_for(20ms);
+    }
+    return true;
+  }
+
+  Enrolled enrolled{};
+  Host console_host{};
+  Fd listener{};
+  Latch welcomed{};
+  GrpcLink link{enrolled.files, enrolled.files.identity().value().link_address()};
+  Consoles consoles = console_host.serve();
+  std::unique_ptr<Connection> connection{};
+  GrpcConsoles relays{consoles, link};
+};
+
+}  // namespace
+
+TEST_CASE("a relay reads no more input than the guest takes, and loses none", "[agent]") {
+  Relaying agent;
+  agent.open("paste");
+  const Fd guest = accept_guest(agent.listener);
+  std::this_thread::sleep_for(500ms);  // what anybody may hold is held
+  const auto& paste = agent.enrolled.server.linking.paste;
+  CHECK(read_slowly(guest, paste.size()) == paste);
+}
+
+TEST_CASE("relays whose server hangs up end, also while the guest takes no input", "[agent]") {
+  constexpr int kMost = 64;
+  Relaying agent;
+  for (int i = 0; i < kMost; ++i) agent.open("hang");
+  const Fd guest = accept_guest(agent.listener);
+  REQUIRE(agent.wait_for_relays(kMost));
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (agent.enrolled.server.linking.relays == kMost) {
+    REQUIRE(std::chrono::steady_clock::now() < deadline);
+    agent.open("one more");  // refused while there are as many as may be
+    std::this_thread::sleep_for(100ms);
+  }
 }

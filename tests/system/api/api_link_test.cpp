@@ -104,37 +104,6 @@ TEST_CASE("server and agent agree on the features that both have", "[api][link]"
   CHECK(agent.connect(agent.host_uid()).welcome().features_size() == 0);
 }
 
-TEST_CASE("changes in the wrong state or with a stale etag are refused", "[api][link]") {
-  Linked linked;
-  linked.connect();
-  const std::string vm = std::string(R"("name":"vms/)") + kGuest + "\"";
-  const std::string host = R"("name":"hosts/)" + linked.agent.host_uid() + "\"";
-  struct Row {
-    std::string method;
-    std::string request;
-    int code;
-    std::string reason;
-  };
-  const Row rows[] = {
-      {"VmService/StartVm", "{" + vm + "}", 9, "VM_NOT_STOPPED"},
-      {"VmService/ResumeVm", "{" + vm + "}", 9, "VM_NOT_PAUSED"},
-      {"VmService/StopVm", "{" + vm + R"(,"etag":"stale"})", 10, "STALE_ETAG"},
-      {"VmService/RebootVm", "{" + vm + R"(,"etag":"stale"})", 10, "STALE_ETAG"},
-      {"HostService/UpdateHost",
-       R"({"update_mask":"displayName","host":{"display_name":"x","etag":"stale",)" + host + "}}",
-       10, "STALE_ETAG"},
-      {"HostService/UpdateHost", R"({"update_mask":"state","host":{)" + host + "}}", 3, "BAD_MASK"},
-      {"HostService/DeleteHost", "{" + host + R"(,"etag":"stale"})", 10, "STALE_ETAG"},
-      {"HostService/DeleteHost", "{" + host + "}", 9, "HOST_NOT_EMPTY"},
-  };
-  for (const auto& row : rows) {
-    const auto answer = linked.server.call_json(row.method, row.request);
-    CAPTURE(row.method, row.request, answer.message);
-    CHECK(answer.code == row.code);
-    CHECK(answer.detail.reason() == row.reason);
-  }
-}
-
 TEST_CASE("a console carries output and input, to several readers and from one writer",
           "[api][link]") {
   Linked linked;
@@ -188,6 +157,54 @@ TEST_CASE("a flood of output reaches a slow reader whole, in order and with boun
   CHECK(next == kChunk * kChunks);
   client.context.TryCancel();
   client.end();
+}
+
+TEST_CASE("a paste reaches a slow host whole and in order, and ends when its client leaves",
+          "[api][link]") {
+  constexpr std::size_t kChunk = 16 << 10, kChunks = 256;  // 4 MiB through a pipe of 64 KiB
+  Linked linked;
+  std::string typed;
+  std::atomic<bool> whole{false}, stuck{false}, ended{false};
+  linked.agent.on_console = [&](const agent::v1::OpenConsole&, FakeAgent::Relay& relay) {
+    agent::v1::RelayConsoleResponse input;
+    if (!whole) {
+      print(relay, 0, "x");
+      while (typed.size() < kChunk * kChunks && relay.Read(&input)) {
+        typed += input.input();
+        if (typed.size() % (16 * kChunk) == 0) std::this_thread::sleep_for(5ms);
+      }
+      whole = true;
+      return;
+    }
+    // A host whose guest takes nothing reads nothing, and says each second that it is there.
+    stuck = true;
+    while (relay.Write({})) std::this_thread::sleep_for(100ms);
+    ended = true;
+  };
+  linked.connect();
+  std::string paste;
+  for (std::size_t i = 0; i < kChunks; ++i)
+    paste += std::string(kChunk, static_cast<char>('a' + i % 26));
+  {
+    Console client(linked.server, v1::ConsoleOpen::MODE_WRITE);
+    REQUIRE(client.read());
+    for (std::size_t at = 0; at < paste.size(); at += kChunk) client.type(paste.substr(at, kChunk));
+    eventually("the host has taken all", [&] { return whole.load(); });
+    client.context.TryCancel();
+    client.end();
+  }
+  CHECK((typed == paste));
+  Console client(linked.server, v1::ConsoleOpen::MODE_TAKE_OVER);
+  REQUIRE(client.read());
+  eventually("the host's relay is there", [&] { return stuck.load(); });
+  std::thread typing([&] {
+    for (std::size_t at = 0; at < paste.size(); at += kChunk) client.type(paste.substr(at, kChunk));
+  });
+  std::this_thread::sleep_for(500ms);
+  client.context.TryCancel();
+  typing.join();
+  client.end();
+  eventually("the relay has ended", [&] { return ended.load(); });
 }
 
 TEST_CASE("a console ends with UNAVAILABLE when its agent goes, or does not come", "[api][link]") {
