@@ -6,6 +6,18 @@
 
 namespace reeve::cli {
 
+Status check_size(const google::protobuf::Message& request) {
+  constexpr std::size_t kMostBytes = 4u << 20;  // the API's own limit
+  const auto size = request.ByteSizeLong();
+  if (size <= kMostBytes) return {};
+  return Error(Code::ResourceExhausted, "MESSAGE_TOO_LARGE",
+               "the request has " + std::to_string(size) + " bytes, the server takes at most " +
+                   std::to_string(kMostBytes))
+      .with("size_bytes", std::to_string(size))
+      .with("limit_bytes", std::to_string(kMostBytes))
+      .remedy("give less text: labels, description, cloud-init data");
+}
+
 Error error_of(const grpc::Status& status) {
   v1::ErrorDetail detail;
   const bool known = !status.error_details().empty() &&

@@ -19,6 +19,8 @@
 
 namespace reeve::cli {
 
+/// ResourceExhausted/MESSAGE_TOO_LARGE for a request that the server would refuse.
+Status check_size(const google::protobuf::Message& request);
 /// A failed call as our error, with reason, remedy and numbers from its ErrorDetail.
 Error error_of(const grpc::Status& status);
 
@@ -40,6 +42,7 @@ class Client {
   Result<Response> call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                      Response*),
                         Stub& stub, const Request& request) {
+    TRY(check_size(request));
     grpc::ClientContext context;
     prepare(context, std::chrono::seconds(60));
     trace(Request::descriptor()->name(), request);

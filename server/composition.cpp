@@ -38,6 +38,10 @@ namespace reeve::server {
 namespace {
 
 constexpr auto kDaily = std::chrono::hours(24);
+// Of a request: more than the front door lets in, so that it can say so. gRPC says nothing but
+// RESOURCE_EXHAUSTED.
+constexpr int kMostReceived = 16 << 20;
+static_assert(kMostReceived > kMaxMessageBytes);
 
 std::string own_hostname() {
   std::array<char, 256> name{};
@@ -263,8 +267,11 @@ Status RealComposition::listen(Address api, Address link) {
                                                               : to_text({advertised_, link.port}));
   std::vector<grpc::Service*> services;
   for (const auto& handler : handlers_) services.push_back(handler.get());
-  api_listener_ = TRY(Listener::create(
-      {.address = to_text(api), .key = certificate_.key, .chain = certificate_.chain}, services));
+  api_listener_ = TRY(Listener::create({.address = to_text(api),
+                                        .key = certificate_.key,
+                                        .chain = certificate_.chain,
+                                        .message_bytes = kMostReceived},
+                                       services));
   api.port = api_listener_->port();
   enrollment_->announce(to_text({advertised_, api.port}), is_wildcard(link.host)
                                                               ? ":" + std::to_string(link.port)

@@ -46,9 +46,12 @@ Result<std::int64_t> parse_size_bytes(const std::string& text, char unit) {
 
 Result<std::string> read_input(const std::string& path, std::size_t limit) {
   if (path != "-") return read_file(path, limit);
-  std::string text((std::istreambuf_iterator<char>(std::cin)), {});
+  std::string text(limit + 1, '\0');
+  std::cin.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(std::cin.gcount()));
   if (text.size() > limit)
-    return usage("standard input is larger than " + std::to_string(limit) + " bytes");
+    return Error{Code::ResourceExhausted, "FILE_TOO_LARGE",
+                 "standard input is larger than " + std::to_string(limit) + " bytes"};
   return text;
 }
 

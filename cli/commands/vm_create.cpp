@@ -10,7 +10,9 @@
 namespace reeve::cli {
 namespace {
 
-constexpr std::size_t kCloudInitLimit = 1u << 20;  // the API's own limit
+// The API's own limits.
+constexpr std::size_t kMaxUserData = 1u << 20;
+constexpr std::size_t kMaxSeedPart = 256u << 10;
 
 struct CreateArguments {
   std::string name{};
@@ -89,14 +91,26 @@ Status add_boot(Client& client, const CreateArguments& arguments, v1::VmSpec& sp
   return {};
 }
 
+/// A part of the cloud-init data, from the file that `option` names; empty when it names none.
+Result<std::string> read_seed(const std::string& path, const char* option, std::size_t limit) {
+  if (path.empty()) return std::string();
+  auto text = read_input(path, limit);
+  if (text.ok()) return text;
+  const bool too_large = text.error().reason() == "FILE_TOO_LARGE";
+  auto error = std::move(text).error().during(option);
+  return too_large ? std::move(error).remedy(
+                         "make it smaller; user-data can name by #include what the guest shall "
+                         "fetch itself")
+                   : std::move(error);
+}
+
 Status add_cloud_init(const CreateArguments& arguments, v1::VmSpec& spec) {
-  if (!arguments.user_data.empty())
-    spec.mutable_cloud_init()->set_user_data(TRY(read_input(arguments.user_data, kCloudInitLimit)));
-  if (!arguments.meta_data.empty())
-    spec.mutable_cloud_init()->set_meta_data(TRY(read_input(arguments.meta_data, kCloudInitLimit)));
-  if (!arguments.network_config.empty())
-    spec.mutable_cloud_init()->set_network_config(
-        TRY(read_input(arguments.network_config, kCloudInitLimit)));
+  v1::CloudInit seed;
+  seed.set_user_data(TRY(read_seed(arguments.user_data, "--cloud-init", kMaxUserData)));
+  seed.set_meta_data(TRY(read_seed(arguments.meta_data, "--meta-data", kMaxSeedPart)));
+  seed.set_network_config(
+      TRY(read_seed(arguments.network_config, "--network-config", kMaxSeedPart)));
+  if (seed.ByteSizeLong() > 0) *spec.mutable_cloud_init() = std::move(seed);
   return {};
 }
 

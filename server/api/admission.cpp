@@ -4,6 +4,17 @@
 
 namespace reeve::server {
 
+Status check_size(const google::protobuf::Message& message) {
+  const auto size = message.ByteSizeLong();
+  if (size <= kMaxMessageBytes) return {};
+  return Error{Code::ResourceExhausted, "MESSAGE_TOO_LARGE",
+               "the request has " + std::to_string(size) + " bytes, the limit is " +
+                   std::to_string(kMaxMessageBytes)}
+      .with("size_bytes", std::to_string(size))
+      .with("limit_bytes", std::to_string(kMaxMessageBytes))
+      .remedy("send less: cloud-init data has at most 1 MiB, an image goes with UploadImage");
+}
+
 Admission::Admission(const Parts& parts, Caller caller, std::string call_id)
     : parts_(parts),
       caller_(std::move(caller)),

@@ -8,6 +8,8 @@
 #include <memory>
 #include <string>
 
+#include <google/protobuf/message.h>
+
 #include "base/clock.h"
 #include "base/loop.h"
 #include "server/api/call_limiter.h"
@@ -16,6 +18,11 @@
 #include "server/auth/audit_log.h"
 
 namespace reeve::server {
+
+/// Of a message that a client sends; the CLI refuses more before it sends it (cli/client.h).
+inline constexpr std::size_t kMaxMessageBytes = 4u << 20;
+/// ResourceExhausted/MESSAGE_TOO_LARGE.
+Status check_size(const google::protobuf::Message& message);
 
 /// What a call leaves behind at its end.
 struct Outcome {

@@ -31,6 +31,7 @@ std::shared_ptr<ConsoleStream> ConsoleStream::create(std::unique_ptr<Admission> 
 }
 
 Result<std::shared_ptr<ConsoleSession>> ConsoleStream::attach(const v1::ConsoleOpen& request) {
+  TRY(check_size(reading_));
   if (!v1::ConsoleOpen::Mode_IsValid(request.mode())) return bad("open.mode", "is not a mode");
   if (request.from_offset() < -1) return bad("open.from_offset", "is below -1");
   auto place = TRY(vms_.console_place(request.name()));

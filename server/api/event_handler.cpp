@@ -13,9 +13,11 @@ EventHandler::~EventHandler() = default;
 grpc::ServerWriteReactor<v1::WatchResponse>* EventHandler::Watch(
     grpc::CallbackServerContext* context, const v1::WatchRequest* request) {
   return door_.enter_stream<grpc::ServerWriteReactor<v1::WatchResponse>, v1::WatchRequest>(
-      context, [&](std::unique_ptr<Admission> admission) {
+      context,
+      [&](std::unique_ptr<Admission> admission) {
         return WatchStream::create(std::move(admission), feed_, *request);
-      });
+      },
+      *request);
 }
 
 grpc::ServerUnaryReactor* EventHandler::ListEvents(grpc::CallbackServerContext* context,

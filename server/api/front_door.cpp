@@ -51,9 +51,9 @@ Result<Caller> FrontDoor::authenticate(const grpc::CallbackServerContext& contex
 }
 
 std::unique_ptr<Admission> FrontDoor::admit(grpc::CallbackServerContext& context,
-                                            const google::protobuf::Descriptor* request,
+                                            const google::protobuf::Message& request,
                                             AuditedBy audited, Status& refused) {
-  const auto& policy = parts_.policies.of(request);
+  const auto& policy = parts_.policies.of(request.GetDescriptor());
   const auto number = first_call_id_ + next_call_.fetch_add(1, std::memory_order_relaxed);
   auto call_id = to_hex(std::as_bytes(std::span(&number, 1)));
   context.AddTrailingMetadata("reeve-call-id", call_id);
@@ -78,6 +78,7 @@ std::unique_ptr<Admission> FrontDoor::admit(grpc::CallbackServerContext& context
                         .with("permission", v1::Permission_Name(policy.permission))
                         .remedy("Ask an administrator for a token with a role that does.");
   }
+  if (refused.ok()) refused = check_size(request);
   if (closed_.load())
     refused = Error{Code::Unavailable, "SERVER_STOPPING", "the server is stopping"};
   return admission;

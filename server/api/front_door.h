@@ -64,8 +64,7 @@ class FrontDoor {
   grpc::ServerUnaryReactor* enter(grpc::CallbackServerContext* context, const Request* request,
                                   Response* response, const Work& work) {
     Status refused;
-    auto call =
-        UnaryCall::create(admit(*context, Request::descriptor(), kAudited, refused), reply_loop());
+    auto call = UnaryCall::create(admit(*context, *request, kAudited, refused), reply_loop());
     const auto& admission = call->admission();
     remember({}, call);  // short: a revoked token does not end it
     const auto reply = [call, response](Result<Response> result) {
@@ -85,13 +84,15 @@ class FrontDoor {
     return call.get();
   }
 
-  /// A streaming call with messages of type Request. `make(std::unique_ptr<Admission>)` returns a
+  /// A streaming call with messages of type Request; `first` is the one that came with the call, if
+  /// one did. `make(std::unique_ptr<Admission>)` returns a
   /// std::shared_ptr of a reactor that owns itself until OnDone, is an OpenCall, and records its
   /// outcome.
   template <class Reactor, class Request, class Make>
-  Reactor* enter_stream(grpc::CallbackServerContext* context, const Make& make) {
+  Reactor* enter_stream(grpc::CallbackServerContext* context, const Make& make,
+                        const Request& first = Request::default_instance()) {
     Status refused;
-    auto admission = admit(*context, Request::descriptor(), AuditedBy::Door, refused);
+    auto admission = admit(*context, first, AuditedBy::Door, refused);
     if (!refused.ok()) {
       admission->record({.status = refused}, {}, [] {});
       return new RefusedStream<Reactor>(to_grpc(refused));
@@ -111,7 +112,7 @@ class FrontDoor {
  private:
   /// Never null: a refused call is recorded too, as what it claimed to be.
   std::unique_ptr<Admission> admit(grpc::CallbackServerContext& context,
-                                   const google::protobuf::Descriptor* request, AuditedBy audited,
+                                   const google::protobuf::Message& request, AuditedBy audited,
                                    Status& refused);
   Result<Caller> authenticate(const grpc::CallbackServerContext& context, std::string peer) const;
   Loop& reply_loop() { return *parts_.reply_loop; }

@@ -5,6 +5,7 @@
 #include <google/protobuf/util/json_util.h>
 
 #include "reeve/v1/authorization.pb.h"
+#include "server/api/admission.h"
 
 namespace reeve::server {
 namespace {
@@ -54,6 +55,7 @@ void remove_secrets(Message& message) {
 }
 
 std::string summary_of(const Message& request) {
+  if (!check_size(request).ok()) return {};  // refused: not worth unfolding
   const std::unique_ptr<Message> copy(request.New());
   copy->CopyFrom(request);
   remove_secrets(*copy);

@@ -34,6 +34,7 @@ std::shared_ptr<UploadStream> UploadStream::create(std::unique_ptr<Admission> ad
 }
 
 Status UploadStream::open() {
+  TRY(check_size(reading_));
   if (reading_.kind_case() != v1::UploadImageRequest::kJob)
     return bad("job", "is not in the first message");
   job_name_ = reading_.job();

@@ -13,7 +13,6 @@
 namespace reeve::server {
 namespace {
 
-constexpr int kMaxReceiveBytes = 4 << 20;
 constexpr int kMaxMetadataBytes = 16 << 10;
 constexpr int kMaxStreamsPerConnection = 256;
 constexpr unsigned kReloadSeconds = 10;
@@ -39,7 +38,7 @@ void set_limits(grpc::ServerBuilder& builder, const ListenerOptions& options) {
   using std::chrono::hours;
   using std::chrono::minutes;
   using std::chrono::seconds;
-  builder.SetMaxReceiveMessageSize(kMaxReceiveBytes);
+  builder.SetMaxReceiveMessageSize(options.message_bytes);
   // A compressed message is a bomb until it is unpacked; nobody needs to send one.
   for (const auto algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP})
     builder.SetCompressionAlgorithmSupportStatus(algorithm, false);

@@ -26,6 +26,7 @@ struct ListenerOptions {
   std::filesystem::path ca{};     ///< what client certificates are verified against
   ClientCertificate clients = ClientCertificate::NotAsked;
   std::size_t memory_bytes = 256u << 20;
+  int message_bytes = 4 << 20;  ///< a larger message ends its call with RESOURCE_EXHAUSTED
 };
 
 class Listener {

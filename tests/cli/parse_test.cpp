@@ -23,6 +23,18 @@ TEST_CASE("sizes take units and refuse what overflows or is no size", "[cli]") {
   }
 }
 
+TEST_CASE("a request over the server's limit is refused before it is sent", "[cli]") {
+  v1::CreateVmRequest request;
+  request.mutable_vm()->set_description(std::string(10u << 20, 'x'));
+  const auto refused = check_size(request);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().reason() == "MESSAGE_TOO_LARGE");
+  CHECK(refused.error().message().find("4194304") != std::string::npos);
+  CHECK_FALSE(refused.error().remedy().empty());
+  request.mutable_vm()->set_description(std::string(1u << 20, 'x'));
+  CHECK(check_size(request).ok());
+}
+
 TEST_CASE("limits are numbers, or the default", "[cli]") {
   v1::ResourceLimits limits;
   const auto paths = fill_limits({.cpu_weight = "300", .cpu_limit = "250%"}, limits).value();

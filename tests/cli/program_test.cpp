@@ -50,8 +50,8 @@ TEST_CASE("a machine needs no name on the command line", "[cli]") {
 }
 
 TEST_CASE("every command has a help text", "[cli]") {
-  for (const auto* noun :
-       {"login", "context", "host", "vm", "image", "job", "event", "server", "completion"}) {
+  for (const auto* noun : {"login", "context", "host", "hypervisor", "vm", "image", "job", "event",
+                           "server", "completion"}) {
     CAPTURE(noun);
     const auto finished = reeve_with({noun, "--help"});
     CHECK(finished.exit_code == 0);

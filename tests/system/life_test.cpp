@@ -1,6 +1,7 @@
 // The life of a machine, through the command line, looked at from outside.
 #include <catch2/catch.hpp>
 
+#include "base/file.h"
 #include "tests/system/estate.h"
 
 namespace reeve::test {
@@ -25,6 +26,14 @@ TEST_CASE("a machine is created, started, watched, stopped and deleted for real"
   Estate estate;
   CHECK(estate.reeve_json({"server", "info"}).at("capabilities").dump().find("vms.plan") !=
         std::string::npos);
+  const auto hypervisors = estate.reeve_json({"hypervisor", "list", "--host", "host-1"});
+  REQUIRE(hypervisors.size() >= 1);
+  for (const auto& hypervisor : hypervisors)
+    CHECK(estate.reeve_json({"hypervisor", "show",
+                             "host-1/" + hypervisor.at("id").get<std::string>()}) == hypervisor);
+  CHECK(estate.reeve({"hypervisor", "show", "qemu"}).output.find("capabilities: ") !=
+        std::string::npos);
+  CHECK(estate.reeve({"hypervisor", "show", "absent"}).exit_code == 3);
   estate.import_quick_guest();
   auto create = Estate::create_arguments("web");
 
@@ -87,7 +96,12 @@ TEST_CASE("wrong requests change nothing and say why", "[system][root]") {
     int exit_code;
     std::string reason;
   };
+  const auto ten_mib = (estate.dir() / "ten-mib.yaml").string();
+  REQUIRE(write_file_durably(ten_mib, std::string(10u << 20, '#')).ok());
   const std::vector<Wrong> table{
+      {{"vm", "create", "x", "--disk", "1G", "--cloud-init", ten_mib}, 1, "FILE_TOO_LARGE"},
+      {{"vm", "create", "x", "--disk", "1G", "--cloud-init", ten_mib}, 1, "1048576 bytes"},
+      {{"vm", "create", "x", "--disk", "1G", "--meta-data", ten_mib}, 1, "262144 bytes"},
       {Estate::create_arguments("web"), 4, "NAME_TAKEN"},
       {{"vm", "create", "../x", "--disk", "1G"}, 1, "BAD_FIELD"},
       {{"vm", "create", "x", "--cpus", "0", "--disk", "1G"}, 1, "BAD_FIELD"},
