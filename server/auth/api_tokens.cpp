@@ -1,7 +1,6 @@
 #include "server/auth/api_tokens.h"
 
 #include <array>
-#include <cctype>
 #include <optional>
 #include <vector>
 
@@ -10,6 +9,7 @@
 #include "base/text.h"
 #include "base/uuid.h"
 #include "db/repo/token_repo.h"
+#include "server/app/validate.h"
 #include "server/auth/audit_log.h"
 #include "server/auth/commit.h"
 #include "server/auth/paging.h"
@@ -21,7 +21,6 @@ namespace {
 constexpr std::string_view kPrefix = "reeve_";
 constexpr std::size_t kIdDigits = 12;
 constexpr std::size_t kSecretBytes = 32;
-constexpr std::size_t kMaxName = 63;
 constexpr std::size_t kMaxTokens = 10'000;
 constexpr std::chrono::minutes kUseExactness{1};
 
@@ -67,15 +66,10 @@ Error bad(std::string_view field, std::string_view problem) {
 }
 
 Status check_name(std::string_view name) {
-  const auto fine = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.';
-  };
-  if (name.empty() || name.size() > kMaxName)
-    return bad("display_name", "has not 1 to 63 characters");
-  for (const char c : name)
-    if (!fine(c))
-      return bad("display_name", "has a character other than letters, digits, '-', '_', '.'");
-  return {};
+  if (is_display_name(name)) return {};
+  return bad("display_name", name.empty() ? "is required"
+                                          : "must be 1 to 63 letters, digits, '-', '_' or '.', "
+                                            "starting with a letter or digit");
 }
 
 Error taken(std::string_view name) {

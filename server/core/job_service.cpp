@@ -92,6 +92,7 @@ class Jobs final : public JobService {
                Reply<v1::Job> reply) override {
     auto uid = uid_of(request.name(), "jobs", "name");
     if (!uid.ok()) return reply(std::move(uid).error());
+    if (request.choice().empty()) return reply(bad_field("choice", "is required"));
     parts_.runner->resolve(caller, uid.value(), request.choice(), std::move(reply));
   }
 

@@ -13,7 +13,17 @@ namespace reeve::server {
 
 namespace {
 constexpr int kBatch = 256;
+
+/// The uid in the name of a resource that has events; empty when there is no name.
+Result<std::string> uid_in(std::string_view resource) {
+  if (resource.empty()) return std::string();
+  for (const std::string_view collection : {"hosts", "vms", "images", "jobs"})
+    if (resource.substr(0, resource.find('/')) == collection)
+      return uid_of(resource, collection, "resource");
+  return bad_field("resource", "must be hosts/{uid}, vms/{uid}, images/{uid} or jobs/{uid}");
 }
+
+}  // namespace
 
 class Feed::Handle final : public Watch {
  public:
@@ -257,10 +267,7 @@ Result<v1::ListEventsResponse> Feed::list(const Caller& caller,
   std::int64_t from = request.from_revision();
   if (after) from = std::atoll(after->value.c_str());
   if (from < 0) return bad_field("from_revision", "must not be negative");
-  const auto slash = request.resource().find('/');
-  const std::string only = slash == std::string::npos ? "" : request.resource().substr(slash + 1);
-  if (!request.resource().empty() && only.empty())
-    return bad_field("resource", "must be a resource name such as vms/{uid}");
+  const std::string only = TRY(uid_in(request.resource()));
   return parts_.readers.read([&](db::ReadTransaction& tx) -> Result<v1::ListEventsResponse> {
     v1::ListEventsResponse response;
     db::FeedReader reader(tx);

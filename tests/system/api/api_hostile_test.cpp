@@ -83,7 +83,7 @@ std::uint32_t odd(int n) {
   return static_cast<std::uint32_t>(2 * n + 1);
 }
 
-TEST_CASE("bytes that are no TLS and no HTTP/2 are cut off", "[api][hostile]") {
+TEST_CASE("hostile: bytes that are no TLS and no HTTP/2 are cut off", "[api][hostile]") {
   Attacked attacked;
   for (const int port : {attacked.server.api_port(), attacked.server.link_port()}) {
     const Fd raw = raw_connect(port);
@@ -103,7 +103,7 @@ TEST_CASE("bytes that are no TLS and no HTTP/2 are cut off", "[api][hostile]") {
   });
 }
 
-TEST_CASE("oversized and endless headers are cut off", "[api][hostile]") {
+TEST_CASE("hostile: oversized and endless headers are cut off", "[api][hostile]") {
   Attacked attacked;
   attacked.attack("a header of a megabyte", [](Http2Peer& peer) {
     peer.begin();
@@ -129,7 +129,8 @@ TEST_CASE("oversized and endless headers are cut off", "[api][hostile]") {
   });
 }
 
-TEST_CASE("floods of resets, settings, pings and windows do not starve others", "[api][hostile]") {
+TEST_CASE("hostile: floods of resets, settings, pings and windows do not starve others",
+          "[api][hostile]") {
   Attacked attacked;
   attacked.attack("rapid reset", [](Http2Peer& peer) {
     peer.begin();
@@ -157,7 +158,7 @@ TEST_CASE("floods of resets, settings, pings and windows do not starve others", 
   });
 }
 
-TEST_CASE("calls that begin and never go on hold nobody up", "[api][hostile]") {
+TEST_CASE("hostile: calls that begin and never go on hold nobody up", "[api][hostile]") {
   Attacked attacked;
   std::vector<Fd> silent;
   for (int i = 0; i < 300; ++i) {
@@ -176,7 +177,7 @@ TEST_CASE("calls that begin and never go on hold nobody up", "[api][hostile]") {
   CHECK(attacked.server.is_running());
 }
 
-TEST_CASE("a compressed bomb is refused unopened", "[api][hostile]") {
+TEST_CASE("hostile: a compressed bomb is refused unopened", "[api][hostile]") {
   Attacked attacked;
   attacked.attack("gzip", [](Http2Peer& peer) {
     peer.begin();
@@ -185,7 +186,8 @@ TEST_CASE("a compressed bomb is refused unopened", "[api][hostile]") {
   });
 }
 
-TEST_CASE("the agent port lets nobody in without a certificate of our CA", "[api][hostile]") {
+TEST_CASE("hostile: the agent port lets nobody in without a certificate of our CA",
+          "[api][hostile]") {
   Attacked attacked;
   const auto foreign = crypto::Authority::make("foreign", RealClock::instance().wall()).value();
   Identity forged{.certificate_pem = {}, .key_pem = crypto::generate_key_pem().value()};

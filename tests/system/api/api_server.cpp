@@ -107,6 +107,11 @@ void ApiServer::kill() {
   process_.reset();
 }
 
+void ApiServer::restart() {
+  stop();
+  start();
+}
+
 bool ApiServer::is_running() {
   return process_ && !process_->wait(0ms).ok();
 }

@@ -43,6 +43,7 @@ class ApiServer {
   void start();
   int stop();   ///< SIGTERM; the exit code
   void kill();  ///< SIGKILL
+  void restart();
   bool is_running();
   std::string log() const;
   std::filesystem::path data() const { return dir_ / "data"; }
