@@ -118,9 +118,9 @@ Error DirStore::with_space(Error error, std::int64_t needed_bytes) {
                     (error.reason() == "PROGRAM_FAILED" && now.ok() && free < (1 << 20));
   if (!full) return error;
   return Error(Code::ResourceExhausted, "DISK_FULL",
-               "the store of this host is full: " + std::to_string(needed_bytes) +
+               "the store '" + data_ + "' is full: " + std::to_string(needed_bytes) +
                    " bytes are needed, " + std::to_string(free) + " are free")
-      .remedy("remove images or machines from this host, or add space below '" + data_ + "'")
+      .remedy("remove images or machines from this host, or add space below its store")
       .with("needed_bytes", std::to_string(needed_bytes))
       .with("free_bytes", std::to_string(free));
 }

@@ -3,6 +3,7 @@
 #include <string>
 
 #include <sqlite3.h>
+#include <sys/statvfs.h>
 
 namespace reeve::db {
 namespace {
@@ -28,6 +29,19 @@ Error constraint_error(int extended, std::string text) {
   }
 }
 
+/// Names the file and what its disk has left; a small commit may still fit there.
+Error disk_full(sqlite3* connection) {
+  const char* name = connection == nullptr ? nullptr : sqlite3_db_filename(connection, "main");
+  const std::string file = name == nullptr ? "" : name;
+  struct statvfs disk {};
+  const bool known = !file.empty() && ::statvfs(file.c_str(), &disk) == 0;
+  const auto free = known ? std::to_string(std::uint64_t{disk.f_bavail} * disk.f_frsize) : "few";
+  return Error{Code::ResourceExhausted, "DISK_FULL",
+               "the disk under the database '" + file + "' is full: " + free + " bytes are free"}
+      .with("free_bytes", free)
+      .remedy("free space where the database is; nothing was lost and reads go on");
+}
+
 }  // namespace
 
 Error sqlite_error(sqlite3* connection, int result_code, std::string_view what) {
@@ -36,9 +50,7 @@ Error sqlite_error(sqlite3* connection, int result_code, std::string_view what) 
   text += connection != nullptr ? sqlite3_errmsg(connection) : sqlite3_errstr(result_code);
   switch (result_code & 0xff) {
     case SQLITE_CONSTRAINT: return constraint_error(result_code, std::move(text));
-    case SQLITE_FULL:
-      return Error{Code::ResourceExhausted, "DISK_FULL", std::move(text)}.remedy(
-          "free space where the database is; nothing was lost and reads go on");
+    case SQLITE_FULL: return disk_full(connection);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return Error{Code::DataLoss, "DB_CORRUPT", std::move(text)}.remedy(

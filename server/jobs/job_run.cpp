@@ -123,7 +123,8 @@ void JobRun::result(const std::string& host_uid, const agent::v1::StepResult& re
       const FactMap facts = bounded_facts(result.facts());
       return job_.record.backwards() ? step_undone() : step_done(facts);
     }
-    step_failed(bounded_error(result.error()));
+    const auto& host = job_.planned(open_step()).host_display_name();
+    step_failed(bounded_error(result.error()).during("host '" + host + "'"));
   });
 }
 

@@ -7,6 +7,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/file.h"
 #include "base/random.h"
 #include "base/uuid.h"
 #include "tests/system/estate.h"
@@ -75,6 +76,24 @@ TEST_CASE("guests run on through kill -9 of server, agent and libvirtd", "[syste
     CHECK(times_in(watched.output, "REEVE-HEARTBEAT " + std::to_string(i) + "\r") == 1);
 }
 
+/// What is killed, or cut off, in the middle of a job.
+enum class Blow : std::uint8_t { Server, Agent, Both, Link };
+
+void strike(Estate& estate, Blow blow) {
+  if (blow == Blow::Link) {
+    // Connected and silent for longer than the server waits for a sign of life.
+    estate.freeze_agent();
+    estate.wait_until("the server gives the host up", [&] {
+      return estate.reeve_json({"host", "list"})[0].value("state", "") == "STATE_DISCONNECTED";
+    });
+    return estate.thaw_agent();
+  }
+  if (blow != Blow::Agent) estate.kill_server();
+  if (blow != Blow::Server) estate.kill_agent();
+  if (blow != Blow::Agent) estate.start_server();
+  if (blow != Blow::Server) estate.start_agent();
+}
+
 /// Whether host and inventory agree: every machine of one is in the other, and there is a folder
 /// for each.
 void check_no_limbo(Estate& estate) {
@@ -107,11 +126,8 @@ TEST_CASE("a job whose server or agent is killed half-way ends, and leaves no li
     const auto job = estate.reeve_json(create).at("name").get<std::string>();
     std::this_thread::sleep_for(std::chrono::milliseconds(random.below(400)));
     const auto who = random.below(3);
-    CAPTURE(round, who);
-    if (who != 1) estate.kill_server();
-    if (who != 0) estate.kill_agent();
-    if (who != 1) estate.start_server();
-    if (who != 0) estate.start_agent();
+    CAPTURE(round, who);  // 0 the server, 1 the agent, 2 both
+    strike(estate, static_cast<Blow>(who));
     const auto ended = estate.reeve_json({"job", "wait", job.substr(5), "--wait", "120"});
     CHECK(ended.at("state") == "STATE_SUCCEEDED");
     // The same request gives the same job, also after the crash.
@@ -128,6 +144,89 @@ TEST_CASE("a job whose server or agent is killed half-way ends, and leaves no li
     return estate.reeve_json({"vm", "list"}).empty();
   });
   check_no_limbo(estate);
+}
+
+/// Waits until every job has ended. Whether a reboot happened leaves no trace, so that one may be
+/// parked: a person chooses.
+void settle(const Estate& estate) {
+  estate.wait_until("every job has ended", [&] {
+    bool all = true;
+    for (const auto& job : estate.reeve_json({"job", "list"})) {
+      const auto state = job.at("state").get<std::string>();
+      all = all && (state == "STATE_SUCCEEDED" || state == "STATE_FAILED");
+      if (state != "STATE_PARKED") continue;
+      CHECK(job.at("kind") == "RebootVm");
+      estate.reeve({"job", "resolve", job.at("uid").get<std::string>(),
+                    job.at("choices").at(0).at("id").get<std::string>(), "--async"});
+    }
+    return all;
+  });
+}
+
+bool is_ready(const Estate& estate) {
+  const auto vm = estate.vm("web");
+  return estate.reeve_json({"host", "list"})[0].value("state", "") == "STATE_CONNECTED" &&
+         (vm.is_null() || vm.value("state", "") != "STATE_UNKNOWN");
+}
+
+TEST_CASE("a job of every kind that is killed half-way or cut off ends, and leaves no limbo",
+          "[system][root]") {
+  using Words = std::vector<std::string>;
+  const TempDir images_dir;
+  const auto file = (images_dir / "image").string();
+  REQUIRE(write_file_durably(file, std::string(48u << 20, 'x')).ok());
+  // A cut link is noticed soon.
+  Estate estate({.agent_config = "import_dirs = [\"" + images_dir.path().string() + "\"]\n",
+                 .server_config = "heartbeat_ms = 300\nhost_timeout_ms = 1500\n"});
+  estate.import_quick_guest();
+  auto create = Estate::create_arguments("web");
+  create.push_back("--start");
+  estate.reeve_json(create);
+  int times = 0;
+  // In this order each finds the machine as it needs it.
+  const auto words = [&](int kind) -> Words {
+    const auto number = std::to_string(++times);
+    switch (kind) {
+      case 0:
+        return {"image", "import", "extra-" + number, "--host-path", file, "--kind", "kernel"};
+      case 1: return {"vm", "reboot", "web", "--grace", "0"};
+      case 2: return {"vm", "update", "web", "--memory", std::to_string(256 + times) + "M"};
+      case 3: return {"vm", "stop", "web", "--grace", "0"};
+      default: return {"vm", "start", "web"};
+    }
+  };
+  SeededRandom random(20261122);
+  const auto round = [&](const Words& command, Blow blow) {
+    CAPTURE(command, static_cast<int>(blow));
+    estate.wait_until("host and machine are there", [&] { return is_ready(estate); });
+    auto running = std::async(std::launch::async, [&] { return estate.reeve(command); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(100 + random.below(250)));
+    strike(estate, blow);
+    settle(estate);
+    running.get();  // it follows the job to its end, or lost the server
+  };
+  constexpr int kKinds = 5, kBlows = 4;
+  for (int i = 0; i < 3 * kKinds; ++i)
+    round(words(i % kKinds), static_cast<Blow>((i + i / kKinds) % kBlows));
+  round({"vm", "delete", "web", "--force", "--yes"}, Blow::Link);
+  estate.wait_until("host and machine are there", [&] { return is_ready(estate); });
+  if (!estate.vm("web").is_null()) estate.reeve_json({"vm", "delete", "web", "--force", "--yes"});
+  check_no_limbo(estate);
+  for (const auto* kind :
+       {"ImportImage", "RebootVm", "UpdateVm", "StopVm", "StartVm", "DeleteVm"}) {
+    CAPTURE(kind);
+    CHECK(estate.query(std::string("select count(*) from job where kind = '") + kind +
+                       "' and state = 'succeeded'") != "0");
+  }
+  // Every image of the inventory is whole and stored, and no other is.
+  std::set<std::string> images, stored;
+  for (const auto& image : estate.reeve_json({"image", "list"})) {
+    CHECK(image.at("state") == "STATE_READY");
+    images.insert(image.at("uid").get<std::string>());
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(estate.dir() / "agent/images"))
+    stored.insert(entry.path().filename().string());
+  CHECK(images == stored);
 }
 
 }  // namespace

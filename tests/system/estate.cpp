@@ -5,6 +5,8 @@
 
 #include <catch2/catch.hpp>
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 
 #include "base/file.h"
 #include "base/text.h"
@@ -26,9 +28,11 @@ std::string tail_of(const std::filesystem::path& path) {
 
 }  // namespace
 
-Estate::Estate(std::string agent_config) : agent_config_(std::move(agent_config)) {
+Estate::Estate(EstateOptions options) : options_(std::move(options)) {
   REQUIRE(make_dirs(dir_ / "server").ok());
   REQUIRE(make_dirs(dir_ / "agent").ok());
+  mount_disk("server", options_.server_disk_mib);
+  mount_disk("agent", options_.agent_disk_mib);
   start_server();
   const auto login =
       reeve({"login", api_, "--token-file", (dir_ / "server/admin.token").string(), "--yes"});
@@ -52,6 +56,19 @@ Estate::Estate(std::string agent_config) : agent_config_(std::move(agent_config)
 Estate::~Estate() {
   end(agent_, SIGTERM);
   end(server_, SIGTERM);
+  if (options_.server_disk_mib > 0) ::umount2((dir_ / "server").c_str(), MNT_DETACH);
+  if (options_.agent_disk_mib > 0) ::umount2((dir_ / "agent").c_str(), MNT_DETACH);
+}
+
+/// In a mount namespace of this process and its children: nobody else sees it, and it goes with
+/// them.
+void Estate::mount_disk(const std::string& folder, int mib) const {
+  if (mib == 0) return;
+  static const bool own = ::unshare(CLONE_NEWNS) == 0 &&
+                          ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+  REQUIRE(own);
+  const auto size = "mode=0700,size=" + std::to_string(mib) + "m";
+  REQUIRE(::mount("none", (dir_ / folder).c_str(), "tmpfs", 0, size.c_str()) == 0);
 }
 
 Process Estate::spawn(const std::vector<std::string>& argv, const std::string& log) const {
@@ -76,6 +93,11 @@ void Estate::start_server() {
   }
   REQUIRE(remove_file(ports).ok());
   argv.insert(argv.end(), {"--api", api, "--link", link});
+  if (!options_.server_config.empty()) {
+    const auto file = (dir_ / "server.toml").string();
+    REQUIRE(write_file_durably(file, options_.server_config).ok());
+    argv.insert(argv.end(), {"--config", file});
+  }
   server_.emplace(spawn(argv, "server.log"));
   wait_until("the server has written its ports", [&] { return std::filesystem::exists(ports); });
   api_ = "127.0.0.1:" + std::to_string(json::parse(read_file(ports).value()).at("api").get<int>());
@@ -83,11 +105,11 @@ void Estate::start_server() {
 
 void Estate::start_agent() {
   std::vector<std::string> argv{REEVE_AGENT_PROGRAM, "run", "--data", (dir_ / "agent").string()};
-  if (agent_config_.find("libvirt") == std::string::npos)
+  if (options_.agent_config.find("libvirt") == std::string::npos)
     argv.insert(argv.end(), {"--libvirt", libvirtd_.uri()});
-  if (!agent_config_.empty()) {
+  if (!options_.agent_config.empty()) {
     const auto file = (dir_ / "agent.toml").string();
-    REQUIRE(write_file_durably(file, agent_config_).ok());
+    REQUIRE(write_file_durably(file, options_.agent_config).ok());
     argv.insert(argv.end(), {"--config", file});
   }
   agent_.emplace(spawn(argv, "agent.log"));
@@ -108,6 +130,13 @@ void Estate::kill_server() {
 }
 void Estate::kill_agent() {
   end(agent_, SIGKILL);
+}
+
+void Estate::freeze_agent() {
+  agent_->signal(SIGSTOP);
+}
+void Estate::thaw_agent() {
+  agent_->signal(SIGCONT);
 }
 
 void Estate::stop_server() {

@@ -19,12 +19,19 @@
 
 namespace reeve::test {
 
+struct EstateOptions {
+  std::string agent_config{};   ///< TOML; without a `libvirt` it has the private libvirtd
+  std::string server_config{};  ///< TOML
+  int server_disk_mib = 0;      ///< a file system of its own under the data folder; 0 for none
+  int agent_disk_mib = 0;       ///< the same for the agent
+};
+
 class Estate {
  public:
-  /// Starts server and agent, logs in, enrols, waits until the host is connected. `agent_config`
-  /// (TOML) are the agent's settings; the private libvirtd is its hypervisor unless they have a
-  /// `libvirt` of their own.
-  explicit Estate(std::string agent_config = {});
+  /// Starts server and agent, logs in, enrols, waits until the host is connected.
+  explicit Estate(EstateOptions options);
+  explicit Estate(std::string agent_config = {})
+      : Estate(EstateOptions{.agent_config = std::move(agent_config)}) {}
   ~Estate();
   Estate(const Estate&) = delete;
   Estate& operator=(const Estate&) = delete;
@@ -46,9 +53,11 @@ class Estate {
 
   void start_server();
   void start_agent();
-  void kill_server();  ///< SIGKILL
-  void kill_agent();   ///< SIGKILL
-  void stop_server();  ///< SIGTERM and wait; REQUIREs exit code 0
+  void kill_server();   ///< SIGKILL
+  void kill_agent();    ///< SIGKILL
+  void stop_server();   ///< SIGTERM and wait; REQUIREs exit code 0
+  void freeze_agent();  ///< SIGSTOP: connected, and silent
+  void thaw_agent();    ///< SIGCONT
 
   Libvirtd& libvirtd() { return libvirtd_; }
   const TempDir& dir() const { return dir_; }
@@ -66,8 +75,9 @@ class Estate {
  private:
   void end(std::optional<Process>& process, int signal);
   Process spawn(const std::vector<std::string>& argv, const std::string& log) const;
+  void mount_disk(const std::string& folder, int mib) const;
 
-  const std::string agent_config_;
+  const EstateOptions options_;
   TempDir dir_;
   Libvirtd libvirtd_;
   std::string api_{};
