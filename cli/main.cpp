@@ -9,10 +9,8 @@
 #include "cli/exit_code.h"
 #include "cli/output/format.h"
 
+namespace reeve::cli {
 namespace {
-
-using namespace reeve;
-using namespace reeve::cli;
 
 /// For people: message, numbers, remedy. With a machine format: one JSON object on stderr.
 void report(const Error& error, bool machine) {
@@ -39,9 +37,7 @@ void report(const Error& error, bool machine) {
   note(json + "}}");
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int main_with(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   CLI::App app{"Reeve runs a mixed estate of virtual machines."};
   app.name("reeve");
@@ -88,4 +84,11 @@ int main(int argc, char** argv) {
   if (outcome.ok()) return 0;
   report(outcome.error(), machine);
   return static_cast<int>(exit_code_of(outcome.error()));
+}
+
+}  // namespace
+}  // namespace reeve::cli
+
+int main(int argc, char** argv) {
+  return reeve::cli::main_with(argc, argv);
 }

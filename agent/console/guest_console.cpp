@@ -176,10 +176,11 @@ void GuestConsole::ask(SerialConsole* console) {
   }
   Lock lock(mutex_);
   asking_ = false;
-  if (log_wanted && log.ok()) log_path_ = std::move(log).value();
   if (!log.ok() && log.error().reason() == "NOT_SUPPORTED") {
     has_log_ = false;
     last_asked_.reset();  // the socket's turn
+  } else if (log_wanted && log.ok()) {
+    log_path_ = std::move(log).value();
   }
   if (socket.fd) socket_ = std::move(socket);
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
 #include "base/mutex.h"
