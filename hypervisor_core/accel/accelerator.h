@@ -81,7 +81,8 @@ class Vcpu {
   virtual Status set_system_registers(const SystemRegisters& registers) = 0;
   /// FailedPrecondition/MSR_REFUSED names the first one that was not taken.
   virtual Status set_msrs(std::span<const Msr> msrs) = 0;
-  /// InvalidArgument/STATE_REFUSED when the state does not fit this processor.
+  /// set_state(): InvalidArgument/STATE_REFUSED when the state does not fit this processor,
+  /// FailedPrecondition/CPU_FEATURE when its TSC has another frequency and cannot be scaled.
   virtual Result<CpuState> state() const = 0;
   virtual Status set_state(const CpuState& state) = 0;
   virtual Status set_run_state(RunState run_state) = 0;

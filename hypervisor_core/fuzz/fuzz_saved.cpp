@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/file.h"
+#include "hypervisor_core/cpu/cpuid_match.h"
 #include "hypervisor_core/fuzz/input.h"
 #include "hypervisor_core/memory/layout.h"
 #include "hypervisor_core/vm/config.h"
@@ -46,12 +47,20 @@ class Text final : public StateSink {
   std::string text{};
 };
 
+/// What a processor would show and what a guest was promised, either of them hostile.
+void look_at_cpuid(const v1::SavedHeader& header) {
+  const auto cpuid = saved_cpuid(header);
+  if (!cpuid.ok()) return;
+  for (const auto& leaves : cpuid.value()) (void)cpu::match_cpuid(leaves, cpuid.value().front());
+}
+
 /// In sequence, as it comes over a wire, and as a file that is read out of order.
 void look_at(std::span<const std::byte> bytes) {
   Bytes source(bytes);
   RecordReader reader(source);
   const auto header = read_saved_header(reader);
   if (header.ok()) (void)check_config(header.value().config());
+  if (header.ok()) look_at_cpuid(header.value());
   std::string record;
   while (reader.next(record).ok()) {
   }
@@ -97,6 +106,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto file = sealed(fuzz::Input(data, size));
   look_at(std::as_bytes(std::span(file)));
 
+  v1::SavedHeader header;
+  if (header.ParseFromArray(data, static_cast<int>(size))) {
+    header.add_required_features("cpuid");
+    look_at_cpuid(header);
+  }
   v1::SavedVcpu vcpu;
   if (vcpu.ParseFromArray(data, static_cast<int>(size))) (void)from_saved(vcpu);
   v1::SavedInterrupts interrupts;

@@ -13,6 +13,7 @@
 #include "hypervisor_core/boot/smbios.h"
 #include "hypervisor_core/cpu/boot_state.h"
 #include "hypervisor_core/cpu/cpuid.h"
+#include "hypervisor_core/cpu/cpuid_match.h"
 
 namespace reeve::core {
 namespace {
@@ -74,10 +75,10 @@ Board::Board(const v1::MachineConfig& config, const BoardWorld& world)
 Board::~Board() = default;
 
 Result<std::unique_ptr<Board>> Board::create(const v1::MachineConfig& config,
-                                             const BoardWorld& world) {
+                                             const BoardWorld& world, Cpuid promised) {
   std::unique_ptr<Board> board(new Board(config, world));
   TRY(board->open_images());
-  board->cpuid_ = TRY(world.accelerator.supported_cpuid());
+  TRY(board->choose_cpuid(std::move(promised)));
   TRY(board->make_memory());
   TRY(board->make_chipset());
   board->peripherals_ = TRY(Peripherals::create(config, {.memory = *board->memory_,
@@ -93,6 +94,21 @@ Result<std::unique_ptr<Board>> Board::create(const v1::MachineConfig& config,
 Status Board::open_images() {
   kernel_ = TRY(open_image(config_.kernel_path()));
   if (!config_.initrd_path().empty()) initrd_ = TRY(open_image(config_.initrd_path()));
+  return {};
+}
+
+Status Board::choose_cpuid(Cpuid promised) {
+  const auto supported = TRY(world_.accelerator.supported_cpuid());
+  for (std::uint32_t id = 0; id < config_.vcpus(); ++id)
+    cpuid_.push_back(cpu::shape_cpuid(supported, id, config_.vcpus()));
+  if (promised.empty()) return {};
+  if (promised.size() != cpuid_.size())
+    return Error{Code::InvalidArgument, "STATE_FORMAT",
+                 "saved state: CPUID of " + std::to_string(promised.size()) + " vCPUs of " +
+                     std::to_string(cpuid_.size())};
+  for (std::size_t id = 0; id < promised.size(); ++id)
+    TRY(cpu::match_cpuid(promised[id], cpuid_[id]));
+  cpuid_ = std::move(promised);
   return {};
 }
 
@@ -132,7 +148,7 @@ Status Board::make_chipset() {
 
 Result<std::unique_ptr<accel::Vcpu>> Board::make_vcpu(std::uint32_t id) {
   auto vcpu = TRY(partition_->create_vcpu(id));
-  TRY(vcpu->set_cpuid(cpu::shape_cpuid(cpuid_, id, config_.vcpus())));
+  TRY(vcpu->set_cpuid(cpuid_[id]));
   TRY(vcpu->set_msrs(cpu::initial_msrs()));
   TRY(vcpu->prepare_local_apic());
   return vcpu;

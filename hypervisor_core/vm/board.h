@@ -24,6 +24,9 @@
 
 namespace reeve::core {
 
+/// What CPUID says to each vCPU, in order.
+using Cpuid = std::vector<std::vector<accel::CpuidLeaf>>;
+
 /// What the board is connected to; all outlive it.
 struct BoardWorld {
   accel::Accelerator& accelerator;
@@ -37,8 +40,10 @@ struct BoardWorld {
 class Board final : public accel::ExitHandler {
  public:
   /// Memory, interrupt controllers, devices and buses. `config` has passed check_config().
+  /// `promised` is what the guest was shown elsewhere, or empty: then CPUID shows what there is
+  /// here. FailedPrecondition/CPU_FEATURE (cpu/cpuid_match.h).
   static Result<std::unique_ptr<Board>> create(const v1::MachineConfig& config,
-                                               const BoardWorld& world);
+                                               const BoardWorld& world, Cpuid promised = {});
   ~Board() override;
   Board(const Board&) = delete;
   Board& operator=(const Board&) = delete;
@@ -54,6 +59,7 @@ class Board final : public accel::ExitHandler {
   /// halted.
   Status renew_generation_id();
 
+  const Cpuid& cpuid() const { return cpuid_; }
   GuestMemory& memory() { return *memory_; }
   accel::Partition& partition() { return *partition_; }
   Serial16550& serial() { return *serial_; }
@@ -78,10 +84,11 @@ class Board final : public accel::ExitHandler {
   Status make_memory();
   Status make_chipset();
   Status open_images();
+  Status choose_cpuid(Cpuid promised);
 
   const v1::MachineConfig& config_;  // owned by the Vm
   const BoardWorld world_;
-  std::vector<accel::CpuidLeaf> cpuid_;
+  Cpuid cpuid_;
   std::unique_ptr<boot::ByteSource> kernel_, initrd_;
 
   // In the order of construction: what is below may use what is above.

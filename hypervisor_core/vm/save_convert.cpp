@@ -12,6 +12,7 @@ using namespace accel;
 
 constexpr int kGeneral = 18, kSegments = 8, kTables = 4, kControl = 11, kDebug = 6;
 constexpr std::size_t kMaxXsave = 16384;
+constexpr int kMaxLeaves = 256;  ///< of CPUID, per vCPU; KVM's own limit
 
 /// The order of saved general registers.
 auto general_list(auto& g) {
@@ -211,6 +212,37 @@ Result<InterruptControllerState> from_saved(const v1::SavedInterrupts& in) {
     channel.count_load_time_ns = saved.count_load_time_ns();
   }
   out.pit_flags = in.pit_flags();
+  return out;
+}
+
+void to_saved(std::span<const CpuidLeaf> in, v1::SavedCpuid& out) {
+  for (const auto& leaf : in) {
+    auto& saved = *out.add_leaves();
+    saved.set_function(leaf.function);
+    saved.set_index(leaf.index);
+    saved.set_index_matters(leaf.index_matters);
+    saved.set_eax(leaf.eax);
+    saved.set_ebx(leaf.ebx);
+    saved.set_ecx(leaf.ecx);
+    saved.set_edx(leaf.edx);
+  }
+}
+
+Result<std::vector<CpuidLeaf>> from_saved(const v1::SavedCpuid& in) {
+  if (in.leaves_size() == 0 || in.leaves_size() > kMaxLeaves)
+    return Error{Code::InvalidArgument, "STATE_FORMAT",
+                 "saved state: " + std::to_string(in.leaves_size()) +
+                     " CPUID leaves of a vCPU: 1 to " + std::to_string(kMaxLeaves) +
+                     " are possible"};
+  std::vector<CpuidLeaf> out;
+  for (const auto& leaf : in.leaves())
+    out.push_back({.function = leaf.function(),
+                   .index = leaf.index(),
+                   .index_matters = leaf.index_matters(),
+                   .eax = leaf.eax(),
+                   .ebx = leaf.ebx(),
+                   .ecx = leaf.ecx(),
+                   .edx = leaf.edx()});
   return out;
 }
 

@@ -15,6 +15,8 @@ namespace {
 // Pages in one memory record at most: what a guest waits for when it touches one of them early.
 constexpr std::uint64_t kRun = 64;
 constexpr std::uint32_t kHeaderVersion = 1;
+/// A reader without it would show the guest another processor.
+constexpr const char* kCpuidFeature = "cpuid";
 
 Error bad(const std::string& what) {
   return Error{Code::InvalidArgument, "STATE_FORMAT", "saved state: " + what};
@@ -136,6 +138,8 @@ Status save_machine(StateSink& sink, Board& board, Vcpus vcpus, const v1::Machin
   header.set_version(kHeaderVersion);
   *header.mutable_config() = config;
   header.set_accelerator(std::string(accelerator));
+  header.add_required_features(kCpuidFeature);
+  for (const auto& leaves : board.cpuid()) to_saved(leaves, *header.add_cpuid());
   TRY(write_message(writer, RecordType::Header, header));
   v1::SavedMachine machine;
   TRY(collect_machine(board, vcpus, machine));
@@ -155,11 +159,20 @@ Result<v1::SavedHeader> read_saved_header(RecordReader& reader) {
     return bad("no header");
   if (header.version() != kHeaderVersion)
     return Error{Code::FailedPrecondition, "STATE_VERSION", "the saved state has another version"};
-  if (header.required_features_size() != 0)
-    return Error{
-        Code::FailedPrecondition, "STATE_FEATURE",
-        "the saved state needs '" + header.required_features(0) + "', which this version lacks"};
+  for (const auto& feature : header.required_features())
+    if (feature != kCpuidFeature)
+      return Error{Code::FailedPrecondition, "STATE_FEATURE",
+                   "the saved state needs '" + feature + "', which this version lacks"};
   return header;
+}
+
+Result<Cpuid> saved_cpuid(const v1::SavedHeader& header) {
+  const auto& features = header.required_features();
+  if (std::find(features.begin(), features.end(), kCpuidFeature) == features.end()) return Cpuid{};
+  if (header.cpuid_size() == 0) return bad("no CPUID");
+  Cpuid out;
+  for (const auto& leaves : header.cpuid()) out.push_back(TRY(from_saved(leaves)));
+  return out;
 }
 
 Status load_machine(RecordReader& reader, Board& board, Vcpus vcpus) {

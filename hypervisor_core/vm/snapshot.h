@@ -25,6 +25,9 @@ Status save_machine(StateSink& sink, Board& board, Vcpus vcpus, const v1::Machin
 /// Reads the header: which machine to build. FailedPrecondition/STATE_VERSION, STATE_FEATURE (names
 /// it), InvalidArgument/STATE_FORMAT, DataLoss/STATE_TRUNCATED, STATE_CHECKSUM.
 Result<v1::SavedHeader> read_saved_header(RecordReader& reader);
+/// What CPUID said to each vCPU; empty in a state of a version that did not keep it.
+/// InvalidArgument/STATE_FORMAT.
+Result<Cpuid> saved_cpuid(const v1::SavedHeader& header);
 
 /// Fills a fresh board of the header's configuration with what follows the header. Errors as above,
 /// and DEVICE_STATE, STATE_REFUSED, MSR_REFUSED from the parts. After an error the board is of no

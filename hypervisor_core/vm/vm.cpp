@@ -52,11 +52,12 @@ Result<std::unique_ptr<Vm>> Vm::restore(StateSource& source, accel::Accelerator&
                                         const Clock& clock) {
   RecordReader reader(source);
   auto header = TRY(read_saved_header(reader));
+  auto cpuid = TRY(saved_cpuid(header));
   auto& config = *header.mutable_config();
   if (adjust) adjust(config);
   TRY(check_config(config));
   std::unique_ptr<Vm> vm(new Vm(std::move(config), accelerator, std::move(options), clock));
-  TRY(vm->build(Start::Restored));
+  TRY(vm->build(Start::Restored, std::move(cpuid)));
   Lock lock(vm->verbs_);
   TRY(load_machine(reader, *vm->board_, vm->vcpus_));
   vm->set_boot_format("saved state");
@@ -72,11 +73,12 @@ Result<std::unique_ptr<Vm>> Vm::restore_lazily(
   RecordReader reader(source);
   auto header = TRY(read_saved_header(reader));
   const auto machine = TRY(read_record_at(file.get(), index.machine_offset, RecordType::Machine));
+  auto cpuid = TRY(saved_cpuid(header));
   auto& config = *header.mutable_config();
   if (adjust) adjust(config);
   TRY(check_config(config));
   std::unique_ptr<Vm> vm(new Vm(std::move(config), accelerator, std::move(options), clock));
-  TRY(vm->build(Start::Restored));
+  TRY(vm->build(Start::Restored, std::move(cpuid)));
   Lock lock(vm->verbs_);
   TRY(vm->begin_lazily(std::move(file), std::move(index), machine));
   vm->set_boot_format("saved state");
@@ -119,14 +121,16 @@ Vm::~Vm() {
   vcpus_.clear();
 }
 
-Status Vm::build(Start start) {
+Status Vm::build(Start start, Cpuid cpuid) {
   Lock lock(verbs_);
-  board_ = TRY(Board::create(config_, {.accelerator = accelerator_,
-                                       .events = *this,
-                                       .console = console_,
-                                       .clock = clock_,
-                                       .prepare_thread = options_.prepare_thread,
-                                       .open_network = options_.open_network}));
+  board_ = TRY(Board::create(config_,
+                             {.accelerator = accelerator_,
+                              .events = *this,
+                              .console = console_,
+                              .clock = clock_,
+                              .prepare_thread = options_.prepare_thread,
+                              .open_network = options_.open_network},
+                             std::move(cpuid)));
   for (std::uint32_t id = 0; id < config_.vcpus(); ++id) {
     auto vcpu = TRY(board_->make_vcpu(id));
     power_on_.push_back(TRY(vcpu->state()));

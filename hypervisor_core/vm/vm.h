@@ -127,7 +127,7 @@ class Vm final : private MachineEvents {
   Vm(v1::MachineConfig config, accel::Accelerator& accelerator, VmOptions options,
      const Clock& clock);
   enum class Start : std::uint8_t { Boot, Restored };
-  Status build(Start start);
+  Status build(Start start, Cpuid cpuid = {});
   Status boot() REEVE_REQUIRES(verbs_);
   void raise(MachineEvent event, std::uint32_t value) override;
   void vcpu_stopped(std::uint32_t vcpu, const accel::Exit& exit);

@@ -17,8 +17,8 @@ extern "C" int __lsan_is_turned_off() {
 namespace {
 
 int fail(const reeve::Error& error) {
-  std::fprintf(stderr, "reeve-vmm: %s: %s\n", std::string(error.reason()).c_str(),
-               error.message().c_str());
+  std::fprintf(stderr, "reeve-vmm: %s: %s%s%s\n", std::string(error.reason()).c_str(),
+               error.message().c_str(), error.remedy().empty() ? "" : ". ", error.remedy().c_str());
   return 4;
 }
 

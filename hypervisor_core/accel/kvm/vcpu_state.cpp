@@ -170,7 +170,11 @@ Status KvmVcpu::set_state(const CpuState& state) {
     const int here = kvm_ioctl(fd_.get(), KVM_GET_TSC_KHZ);
     if (here > 0 && static_cast<std::uint32_t>(here) != state.tsc_khz &&
         kvm_ioctl(fd_.get(), KVM_SET_TSC_KHZ, state.tsc_khz) < 0)
-      return refused("setting the TSC frequency");
+      return Error{Code::FailedPrecondition, "CPU_FEATURE",
+                   "the guest's time stamp counter runs at " + std::to_string(state.tsc_khz) +
+                       " kHz, this host's at " + std::to_string(here) +
+                       " kHz, and it cannot be scaled"}
+          .remedy("Restore it on a host with this frequency or with TSC scaling.");
   }
   kvm_lapic_state lapic{};
   std::memcpy(lapic.regs, state.local_apic.data(), sizeof lapic.regs);

@@ -1,10 +1,12 @@
 #include "hypervisor_core/vm/snapshot.h"
 
 #include <cstring>
+#include <functional>
 #include <string>
 
 #include <catch2/catch.hpp>
 
+#include "base/bytes.h"
 #include "base/text.h"
 #include "hypervisor_core/vm/save_convert.h"
 #include "hypervisor_core/vm/vm.h"
@@ -177,6 +179,149 @@ TEST_CASE("a damaged or foreign saved state is refused by name", "[vm][saved][kv
   REQUIRE(writer.begin().ok());
   REQUIRE(writer.write(RecordType::Header, as_bytes(header.SerializeAsString())).ok());
   CHECK(reason(future.text) == "STATE_FEATURE");
+}
+
+namespace {
+
+/// `text` with its header changed.
+std::string with_header(const std::string& text,
+                        const std::function<void(v1::SavedHeader&)>& change) {
+  TextSource source(text);
+  RecordReader reader(source);
+  auto header = read_saved_header(reader).value();
+  TextSink before;
+  REQUIRE(RecordWriter(before).begin().ok());
+  const auto header_bytes = [](const v1::SavedHeader& h) {
+    TextSink sink;
+    RecordWriter writer(sink);
+    REQUIRE(writer.write(RecordType::Header, as_bytes(h.SerializeAsString())).ok());
+    return sink.text;
+  };
+  const std::size_t rest = before.text.size() + header_bytes(header).size();
+  change(header);
+  return before.text + header_bytes(header) + text.substr(rest);
+}
+
+/// Prints what CPUID says to it for a leaf in edx, ecx and eax, low byte first.
+test::PayloadKernel cpuid_kernel(std::uint32_t leaf) {
+  const auto byte = [leaf](unsigned at) { return static_cast<int>(leaf >> 8 * at & 0xff); };
+  return test::PayloadKernel{
+      0x66, 0xba,    0xfd,    0x03,    0xec,    0xa8, 0x01, 0x74, 0xf7,  // wait
+      0x66, 0xba,    0xf8,    0x03,    0xec,                             // take it
+      0xb8, byte(0), byte(1), byte(2), byte(3),                          // eax = leaf
+      0x31, 0xc9,                                                        // ecx = 0
+      0x0f, 0xa2,                                                        // cpuid
+      0x66, 0xba,    0xf8,    0x03,                                      // dx = port
+      0xee, 0xc1,    0xe8,    0x08,    0xee,                             // print al, the next byte
+      0xc1, 0xe8,    0x08,    0xee,    0xc1,    0xe8, 0x08, 0xee,        // and two more
+      0xeb, 0xd6};
+}
+
+std::uint32_t said_eax(Vm& vm) {
+  const auto from = vm.console().end_offset();
+  REQUIRE(vm.type(as_bytes("x")) == 1);
+  const auto bytes = console_when(vm, from, 4);
+  REQUIRE(bytes.size() == 4);
+  return load_le<std::uint32_t>(as_bytes(bytes));
+}
+
+}  // namespace
+
+TEST_CASE("a guest sees the processor it was started with, also after a reset",
+          "[vm][saved][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  constexpr std::uint32_t kSignature = 1;
+  const auto kernel = cpuid_kernel(kSignature);
+  auto config = kernel.config();
+  config.set_vcpus(2);
+  auto first = take(Vm::create(config, *kvm));
+  REQUIRE(first->start().ok());
+  const auto signature = said_eax(*first);
+  CHECK(signature != 0);
+  REQUIRE(first->pause().ok());
+  TextSink sink;
+  REQUIRE(first->save(sink).ok());
+  first.reset();
+
+  TextSource unread(sink.text);
+  RecordReader reader(unread);
+  const auto header = read_saved_header(reader).value();
+  REQUIRE(header.cpuid_size() == 2);
+  CHECK(header.required_features_size() == 1);
+  const auto cpuid = saved_cpuid(header);
+  REQUIRE(cpuid.ok());
+  CHECK(cpuid.value()[0] != cpuid.value()[1]);  // each has its own id
+
+  // As if it had been started on a processor of another model.
+  const auto other = with_header(sink.text, [](v1::SavedHeader& h) {
+    for (auto& vcpu : *h.mutable_cpuid())
+      for (auto& leaf : *vcpu.mutable_leaves())
+        if (leaf.function() == kSignature) leaf.set_eax(leaf.eax() ^ 0xf);
+  });
+  TextSource source(other);
+  auto second = take(Vm::restore(source, *kvm));
+  CHECK(second->board().cpuid() != cpuid.value());
+  TextSink again;
+  REQUIRE(second->save(again).ok());
+  REQUIRE(second->resume().ok());
+  CHECK(said_eax(*second) == (signature ^ 0xf));
+  REQUIRE(second->reset().ok());
+  CHECK(said_eax(*second) == (signature ^ 0xf));
+  second.reset();
+  TextSource third_source(again.text);
+  auto third = take(Vm::restore(third_source, *kvm));
+  REQUIRE(third->resume().ok());
+  CHECK(said_eax(*third) == (signature ^ 0xf));
+}
+
+TEST_CASE("a saved processor that this host cannot be is refused by name", "[vm][saved][kvm]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const test::PayloadKernel kernel(kCounter);
+  auto vm = take(Vm::create(kernel.config(), *kvm));
+  REQUIRE(vm->start().ok());
+  REQUIRE(vm->pause().ok());
+  TextSink sink;
+  REQUIRE(vm->save(sink).ok());
+  const auto refusal = [&](const std::function<void(v1::SavedHeader&)>& change) {
+    const auto changed = with_header(sink.text, change);
+    TextSource source(changed);
+    auto restored = Vm::restore(source, *kvm);
+    if (restored.ok()) return std::string("ok");
+    return std::string(restored.error().reason()) + ": " + restored.error().message();
+  };
+  using Header = v1::SavedHeader;
+  CHECK(refusal([](Header&) {}) == "ok");
+  // Bit 10 of edx is no processor's.
+  const auto one_bit = refusal([](Header& h) {
+    for (auto& leaf : *h.mutable_cpuid(0)->mutable_leaves())
+      if (leaf.function() == 1) leaf.set_edx(leaf.edx() | 1u << 10);
+  });
+  CHECK_THAT(one_bit, Catch::StartsWith("CPU_FEATURE: "));
+  CHECK_THAT(one_bit, Catch::EndsWith("CPUID leaf 0x1.0 edx bit 10"));
+  CHECK_THAT(refusal([](Header& h) {
+               auto& leaf = *h.mutable_cpuid(0)->add_leaves();
+               leaf.set_function(0xc0000001);
+               leaf.set_edx(1);
+             }),
+             Catch::StartsWith("CPU_FEATURE: ") && Catch::Contains("leaf 0xc0000001.0 edx bit 0"));
+
+  CHECK_THAT(refusal([](Header& h) { h.clear_cpuid(); }), Catch::StartsWith("STATE_FORMAT: "));
+  CHECK_THAT(refusal([](Header& h) { h.add_cpuid()->add_leaves(); }),
+             Catch::Equals("STATE_FORMAT: saved state: CPUID of 2 vCPUs of 1"));
+  CHECK_THAT(refusal([](Header& h) { h.mutable_cpuid(0)->clear_leaves(); }),
+             Catch::StartsWith("STATE_FORMAT: saved state: 0 CPUID leaves"));
+  CHECK_THAT(refusal([](Header& h) {
+               while (h.cpuid(0).leaves_size() < 257) h.mutable_cpuid(0)->add_leaves();
+             }),
+             Catch::StartsWith("STATE_FORMAT: saved state: 257 CPUID leaves"));
+
+  // What a version that did not keep it left behind: the guest gets this host's, as it did then.
+  CHECK(refusal([](Header& h) {
+          h.clear_cpuid();
+          h.clear_required_features();
+        }) == "ok");
 }
 
 TEST_CASE("processor state survives its message", "[saved]") {
