@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/subprocess.h"
 
 namespace reeve::agent::core_driver {
@@ -28,10 +29,26 @@ Status ip(std::vector<std::string> arguments) {
   return unavailable(done.error().message(), "install iproute2; the agent must run as root");
 }
 
-Status make_tap(const std::string& name, const std::string& bridge) {
-  const auto exists = run({.argv = {"ip", "link", "show", "dev", name}});
-  if (!exists.ok() || exists.value().exit_code != 0)
-    TRY(ip({"tuntap", "add", "dev", name, "mode", "tap", "vnet_hdr"}));
+void remove_tap(const std::string& name) {
+  (void)run({.argv = {"ip", "link", "delete", "dev", name}});
+}
+
+/// With as many pairs of queues as the card is to have, or one where this kernel gives no more. One
+/// that is there was left behind, perhaps for another number.
+Status make_tap(core::v1::NicConfig& nic, const std::string& bridge) {
+  const std::string& name = nic.tap_name();
+  remove_tap(name);
+  std::vector<std::string> add{"tuntap", "add", "dev", name, "mode", "tap", "vnet_hdr"};
+  if (nic.queue_pairs() > 1) {
+    add.emplace_back("multi_queue");
+    if (const auto made = ip(add); !made.ok()) {
+      log::warning("a network card has one pair of queues",
+                   {{"tap", name}, {"why", made.error().message()}});
+      nic.set_queue_pairs(1);
+      add.pop_back();
+    }
+  }
+  if (nic.queue_pairs() <= 1) TRY(ip(std::move(add)));
   if (auto joined = ip({"link", "set", "dev", name, "master", bridge, "up"}); !joined.ok())
     return unavailable(
         "cannot put '" + name + "' on bridge '" + bridge + "': " + joined.error().message(),
@@ -71,7 +88,7 @@ Result<Plugs> plug_network(core::v1::GuestRecord& record) {
     const std::string& bridge = record.bridges(i);
     if (!bridge.empty()) {
       nic.set_tap_name(tap_name(record, i));
-      TRY(make_tap(nic.tap_name(), bridge));
+      TRY(make_tap(nic, bridge));
       continue;
     }
     const int number = kFirstNumber + i;
@@ -84,8 +101,7 @@ Result<Plugs> plug_network(core::v1::GuestRecord& record) {
 
 void unplug_network(const core::v1::GuestRecord& record) {
   for (const auto& nic : record.running().nics())
-    if (!nic.tap_name().empty())
-      (void)run({.argv = {"ip", "link", "delete", "dev", nic.tap_name()}});
+    if (!nic.tap_name().empty()) remove_tap(nic.tap_name());
 }
 
 bool has_passt() {

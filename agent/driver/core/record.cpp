@@ -1,5 +1,6 @@
 #include "agent/driver/core/record.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/file.h"
@@ -14,6 +15,7 @@ namespace {
 namespace v1 = core::v1;
 
 constexpr std::size_t kMaxSerial = 20;
+constexpr std::uint32_t kMaxPairs = 8;  ///< of a card's queues
 /// Stands in for the tap or passt of a card, which exists only while the machine runs.
 constexpr const char* kSomeTap = "tap";
 
@@ -88,6 +90,8 @@ Result<v1::GuestRecord> record_of(const GuestDefinition& guest) {
     auto& made = *machine.add_nics();
     made.set_id(nic.id);
     made.set_mac(nic.mac);
+    // A pair of queues for each processor. A passt has one stream.
+    if (!nic.bridge.empty()) made.set_queue_pairs(std::min(machine.vcpus(), kMaxPairs));
     record.add_bridges(nic.bridge);
   }
   TRY(check(guest, machine));

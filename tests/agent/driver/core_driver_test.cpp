@@ -1,6 +1,8 @@
 // What only the driver of the own core promises; the rest is in tests/contract.
+#include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <map>
 #include <thread>
 
 #include <catch2/catch.hpp>
@@ -453,11 +455,30 @@ TEST_CASE("a card on a bridge has a tap there while the machine runs", "[core][k
   };
   {
     Bed bed;
+    const std::string tap = "rv" + bed.guest().uid.substr(0, 8) + "n0";
+    // What the host's kernel says of it: a queue of the tap for each pair, used or not.
+    const auto queues = [&] {
+      const auto shown = run({.argv = {"ip", "-d", "link", "show", "dev", tap}}).value().output;
+      INFO(shown);
+      const auto number = [&](const std::string& name) {
+        const auto at = shown.find(name + " ");
+        return at == std::string::npos ? 0 : std::stoi(shown.substr(at + name.size() + 1));
+      };
+      if (shown.find(" multi_queue ") == std::string::npos) return 1;
+      return number("numqueues") + number("numdisabled");
+    };
     bed.guest().nics = {{.id = "nic0", .mac = "52:54:00:00:00:01", .bridge = bridge}};
-    bed.define_and_start();
-    CHECK(ports().find("rv" + bed.guest().uid.substr(0, 8) + "n0") != std::string::npos);
-    REQUIRE(bed.driver().power_off(bed.guest().uid).ok());
-    CHECK(ports().empty());
+    for (const int cpus : {1, 3, 12}) {
+      CAPTURE(cpus);
+      bed.guest().cpus = cpus;
+      // One that an agent left behind, which has another number of queues.
+      (void)run({.argv = {"ip", "tuntap", "add", "dev", tap, "mode", "tap", "one_queue"}});
+      bed.define_and_start();
+      CHECK(ports().find(tap) != std::string::npos);
+      CHECK(queues() == std::min(cpus, 8));
+      REQUIRE(bed.driver().power_off(bed.guest().uid).ok());
+      CHECK(ports().empty());
+    }
     bed.guest().nics[0].bridge = "no-such-bridge";
     bed.define();
     const auto refused = bed.driver().start(bed.guest().uid);
