@@ -63,6 +63,19 @@ Status require_state_of(const core::v1::GuestRecord& record, const std::string& 
                "'" + path + "' holds the state of another guest"};
 }
 
+/// All that is known of a guest whose processor could not go on; the machine's state has room for a
+/// line.
+void log_processor(const core::v1::GuestRecord& record) {
+  constexpr std::size_t kMost = 4096;
+  const auto report = report_of(record);
+  if (!report || report->registers().empty()) return;
+  log::warning("the processor of a machine could not go on",
+               {{"guest", record.uid()},
+                {"vcpu", std::to_string(report->vcpu())},
+                {"why", in_short(*report)},
+                {"registers", report->registers().substr(0, kMost)}});
+}
+
 /// Leaves the console's log, and the pid file, whose lock keeps a second process out.
 Status clean(const std::string& folder) {
   TRY(make_dirs(folder));
@@ -501,6 +514,7 @@ void CoreDriver::ended(const std::string& uid, const VmmProcess& process) {
       if (it != guests_.end() && it->second.process.get() == &process) record = it->second.record;
     }
     if (record) release(*record);
+    if (record) log_processor(*record);
   }
   tell(uid);
 }

@@ -1,6 +1,7 @@
 #include "agent/driver/core/seen.h"
 
 #include "agent/driver/core/record.h"
+#include "base/text.h"
 #include "hypervisor_core/control/client.h"
 #include "hypervisor_core/control/run_dir.h"
 
@@ -33,10 +34,28 @@ void judge(const v1::ExitReport& report, GuestSeen& seen) {
     default: break;
   }
   seen.state = GuestState::Crashed;
-  seen.state_reason = report.message().empty() ? "ended without a reason" : report.message();
+  seen.state_reason = in_short(report);
 }
 
 }  // namespace
+
+std::string in_short(const v1::ExitReport& report) {
+  constexpr std::size_t kMostBytes = 15, kMostText = 120;  // its maker may have been taken over
+  std::string text = report.message().empty() ? "ended without a reason" : report.message();
+  if (const auto bytes = report.instruction().substr(0, kMostBytes); !bytes.empty())
+    text += ", instruction " + to_hex(as_bytes(bytes));
+  const auto first = report.registers().substr(0, report.registers().find('\n'));
+  if (!first.empty()) text += ", " + std::string(trim(first.substr(0, kMostText)));
+  return text;
+}
+
+std::optional<v1::ExitReport> report_of(const v1::GuestRecord& record) {
+  const auto bytes = core::control::read_left_file(
+      vmm_folder(record) + "/" + core::control::kExitFile, core::control::kMaxMessage);
+  v1::ExitReport report;
+  if (!bytes.ok() || !report.ParseFromString(bytes.value())) return std::nullopt;
+  return report;
+}
 
 std::string vmm_folder(const v1::GuestRecord& record) {
   return record.run_dir() + "/vmm";
@@ -67,11 +86,8 @@ GuestSeen seen_off(const v1::GuestRecord& record, const std::string& boot_id) {
   GuestSeen seen = seen_as(record, record.machine());
   seen.state_reason = record.end_reason();
   if (record.start_time_us() == 0) return seen;
-  const auto bytes = core::control::read_left_file(
-      vmm_folder(record) + "/" + core::control::kExitFile, core::control::kMaxMessage);
-  v1::ExitReport report;
-  if (bytes.ok() && report.ParseFromString(bytes.value())) {
-    judge(report, seen);
+  if (const auto report = report_of(record)) {
+    judge(*report, seen);
   } else if (record.boot_id() != boot_id) {
     seen.state_reason = "the host went down";
   } else {

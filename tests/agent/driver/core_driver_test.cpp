@@ -16,6 +16,8 @@
 #include "agent/driver/core/vmm_process.h"
 #include "agent/driver/core/watcher.h"
 #include "base/file.h"
+#include "base/log.h"
+#include "base/mutex.h"
 #include "base/random.h"
 #include "base/subprocess.h"
 #include "base/unix_socket.h"
@@ -117,6 +119,42 @@ TEST_CASE("a machine whose process is killed has crashed, and starts again", "[c
   REQUIRE(bed.driver().start(bed.guest().uid).ok());
   CHECK(bed.seen().state == GuestState::Running);
   CHECK(bed.pid() != first);
+}
+
+TEST_CASE("a machine whose processor could not go on says where, the agent's log has all registers",
+          "[core][kvm]") {
+  if (!kvm_here()) return;
+  std::string logged;
+  Mutex mutex;
+  log::set_sink([&](std::string_view line) {
+    Lock lock(mutex);
+    logged += line;
+  });
+  {
+    const core::test::PayloadKernel kernel{0xbb, 0x78, 0x56, 0x34, 0x12,  // ebx = 0x12345678
+                                           0x0f, 0x0b};                   // ud2, without an IDT
+    Bed bed;
+    bed.guest().kernel_path = kernel.path();
+    bed.define_and_start();
+    REQUIRE(bed.becomes(GuestState::Crashed));
+    const auto reason = bed.seen().state_reason;
+    CAPTURE(reason);
+    CHECK(reason.find(" on vCPU 0") != std::string::npos);
+    CHECK((reason.find("rip=") != std::string::npos ||
+           reason.find("registers lost") != std::string::npos));
+    CHECK(reason.find('\n') == std::string::npos);
+    if (reason.find("triple fault") == std::string::npos)
+      CHECK(reason.find("instruction 0f0b") != std::string::npos);
+    const auto has_logged = [&](const char* text) {
+      Lock lock(mutex);
+      return logged.find(text) != std::string::npos;
+    };
+    const char* line = "the processor of a machine could not go on";
+    for (int i = 0; i < 500 && !has_logged(line); ++i) std::this_thread::sleep_for(10ms);
+    CHECK(has_logged(line));
+    CHECK((has_logged("cr3=") || has_logged("registers lost")));
+  }
+  log::set_sink({});
 }
 
 TEST_CASE("a machine is started at once after it has ended, again and again", "[core][kvm]") {
