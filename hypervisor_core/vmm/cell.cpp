@@ -5,14 +5,9 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "hypervisor_core/sandbox/user.h"
 
 namespace reeve::core::vmm {
-
-std::uint32_t user_of(const std::string& machine_uuid) {
-  std::uint32_t hash = 2166136261;  // FNV-1a
-  for (const char c : machine_uuid) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619;
-  return kFirstUser + (hash ^ (hash >> 24)) % kUsers;
-}
 
 Result<HostNetwork> HostNetwork::open(const v1::MachineConfig& config) {
   HostNetwork network;
@@ -42,7 +37,7 @@ Result<std::optional<sandbox::Jail>> enter_cell(const CellOptions& options,
     return std::optional<sandbox::Jail>();
   }
   auto mine = plan;
-  mine.user = options.uid != 0 ? options.uid : user_of(config.uuid());
+  mine.user = options.uid != 0 ? options.uid : sandbox::user_of(config.uuid());
   mine.group = options.gid != 0 ? options.gid : mine.user;
   return std::optional<sandbox::Jail>(TRY(sandbox::Jail::begin(mine, warden)));
 }

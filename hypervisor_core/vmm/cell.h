@@ -14,12 +14,8 @@ namespace reeve::core::vmm {
 /// How the process is to be jailed, from the command line.
 struct CellOptions {
   bool jailed = true;
-  std::uint32_t uid = 0, gid = 0;  ///< 0: made from the machine's UUID
+  std::uint32_t uid = 0, gid = 0;  ///< 0: made from the machine's UUID (sandbox/user.h)
 };
-
-/// User (and group) numbers that no distribution hands out; one per machine, near enough.
-inline constexpr std::uint32_t kFirstUser = 0x70000000, kUsers = 1u << 24;
-std::uint32_t user_of(const std::string& machine_uuid);
 
 /// Tap devices, opened while the process still sees the host's network.
 class HostNetwork {

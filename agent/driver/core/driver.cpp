@@ -14,6 +14,7 @@
 #include "agent/driver/heard.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "hypervisor_core/sandbox/user.h"
 #include "hypervisor_core/vm/snapshot.h"
 
 namespace reeve::agent::core_driver {
@@ -104,6 +105,11 @@ Result<std::unique_ptr<CoreDriver>> CoreDriver::create(CoreOptions options, cons
       .ended = [self = driver.get()](const auto& uid,
                                      const auto& process) { self->ended(uid, process); }});
   auto records = TRY(driver->records_.load());
+  {
+    Lock lock(driver->mutex_);
+    for (const auto& record : records) driver->users_.insert(record.user());
+  }
+  for (auto& record : records) driver->give_user(record);  // of before there were any
   Lock lock(driver->mutex_);
   for (auto& record : records) {
     Guest guest{.record = std::move(record)};
@@ -190,6 +196,14 @@ Status CoreDriver::keep(const Guest& guest) {
   return {};
 }
 
+void CoreDriver::give_user(core::v1::GuestRecord& record) {
+  if (record.user() != 0) return;
+  Lock lock(mutex_);
+  auto user = core::sandbox::user_of(record.uid());
+  while (!users_.insert(user).second) user = core::sandbox::user_after(user);
+  record.set_user(user);
+}
+
 Result<GuestSeen> CoreDriver::get(std::string_view uid) {
   const Guest guest = TRY(find(uid));
   return with_facts(TRY(see(guest)), services_.rota());
@@ -252,6 +266,7 @@ Result<std::vector<std::string>> CoreDriver::define(const GuestDefinition& defin
     record.set_start_time_us(guest.record.start_time_us());
     record.set_boot_id(guest.record.boot_id());
     record.set_end_reason(guest.record.end_reason());
+    record.set_user(guest.record.user());
     *record.mutable_running() = guest.record.running();
     guest.record = record;
     if (!is_off(seen)) {
@@ -260,6 +275,7 @@ Result<std::vector<std::string>> CoreDriver::define(const GuestDefinition& defin
       if (!limited.ok() && definition.limits != GuestLimits{}) return std::move(limited).error();
     }
   }
+  give_user(guest.record);
   TRY(keep(guest));
   tell(definition.uid);
   return pending;
@@ -277,6 +293,7 @@ Status CoreDriver::undefine(std::string_view uid) {
   {
     Lock lock(mutex_);
     guests_.erase(guest.record.uid());
+    users_.erase(guest.record.user());
   }
   services_.forget(guest.record.uid());
   note_look(guest.record.uid(), false);
@@ -340,6 +357,7 @@ Status CoreDriver::launch(Guest guest, const std::string& saved_state) {
   record.set_start_time_us(to_micros(clock_.wall()));
   record.set_boot_id(options_.boot_id);
   record.clear_end_reason();
+  give_user(record);
   const auto plugs = plug_network(record);
   if (!plugs.ok()) {
     release(record);
@@ -357,6 +375,7 @@ Status CoreDriver::launch(Guest guest, const std::string& saved_state) {
                                     .folder = folder,
                                     .cgroups = limit_if_possible(record),
                                     .paused = !saved_state.empty(),
+                                    .user = record.user(),
                                     .keep_fds = plugs.value().keep});
   std::optional<Error> failure;
   if (!started.ok()) failure = started.error();

@@ -81,6 +81,8 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
     return guest.process && guest.record.running().guest_agent();
   }
   Status keep(const Guest& guest);
+  /// Unless it has one.
+  void give_user(core::v1::GuestRecord& record);
   Status launch(Guest guest, const std::string& saved_state);
   Status send(std::string_view uid, std::initializer_list<GuestState> possible,
               std::function<void(core::v1::ControlRequest&)> verb);
@@ -102,8 +104,9 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
   Mutex releasing_;  // held while ended() releases; never taken under mutex_
   Mutex mutex_;
   std::map<std::string, Guest, std::less<>> guests_ REEVE_GUARDED_BY(mutex_);
-  std::set<std::string> silent_ REEVE_GUARDED_BY(mutex_);  ///< at the last look at all machines
-  std::string without_limits_ REEVE_GUARDED_BY(mutex_){};  ///< why; empty when all is well
+  std::set<std::string> silent_ REEVE_GUARDED_BY(mutex_);     ///< at the last look at all machines
+  std::set<std::uint32_t> users_ REEVE_GUARDED_BY(mutex_){};  ///< of all machines' processes
+  std::string without_limits_ REEVE_GUARDED_BY(mutex_){};     ///< why; empty when all is well
   Mutex listener_mutex_;  // held while the listener runs; never taken under mutex_
   std::function<void(std::string)> changed_ REEVE_GUARDED_BY(listener_mutex_);
   std::unique_ptr<Watcher> watcher_;

@@ -71,7 +71,9 @@ void VmmProcess::reap() const {
 Result<VmmProcess> VmmProcess::start(const VmmLaunch& launch) {
   const Fd errors = TRY(
       open_file(launch.folder + "/" + kErrors, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
-  std::vector<std::string> argv{launch.program, "--run-dir", launch.folder};
+  const auto user = std::to_string(launch.user);
+  std::vector<std::string> argv{launch.program, "--run-dir",  launch.folder, "--jail-uid",
+                                user,           "--jail-gid", user};
   if (launch.paused) argv.emplace_back("--paused");
   for (const auto& group : launch.cgroups) {
     argv.emplace_back("--cgroup");

@@ -25,6 +25,7 @@ struct VmmLaunch {
   std::string folder{};                ///< the run directory of the process, with machine.pb in it
   std::vector<std::string> cgroups{};  ///< folders of control groups it joins before anything else
   bool paused = false;                 ///< a restored machine waits for `resume`
+  std::uint32_t user = 0;              ///< and group that the process becomes where it is jailed
   std::vector<std::pair<int, int>> keep_fds{};  ///< (ours, number there)
 };
 

@@ -23,6 +23,7 @@
 #include "base/unix_socket.h"
 #include "base/uuid.h"
 #include "hypervisor_core/control/frame.h"
+#include "hypervisor_core/sandbox/user.h"
 #include "tests/hypervisor_core/support/console_guest.h"
 #include "tests/hypervisor_core/support/payload.h"
 #include "tests/hypervisor_core/support/payload_kernel.h"
@@ -119,6 +120,46 @@ TEST_CASE("a machine whose process is killed has crashed, and starts again", "[c
   REQUIRE(bed.driver().start(bed.guest().uid).ok());
   CHECK(bed.seen().state == GuestState::Running);
   CHECK(bed.pid() != first);
+}
+
+TEST_CASE("machines whose UUIDs would give them one user have users of their own",
+          "[core][kvm][root]") {
+  if (!kvm_here()) return;
+  if (::geteuid() != 0) {
+    WARN("skipped: needs root");
+    return;
+  }
+  // Some five thousand UUIDs have two of one user among them.
+  std::map<std::uint32_t, std::string> by_user;
+  std::string first, second;
+  while (second.empty()) {
+    auto uuid = new_uuid(SystemRandom::instance());
+    const auto [known, is_new] = by_user.emplace(core::sandbox::user_of(uuid), uuid);
+    if (!is_new) first = known->second, second = uuid;
+  }
+  Bed bed;
+  const auto user = [&](const std::string& uid, const std::string& run_dir) {
+    const auto process = VmmProcess::find(run_dir + "/vmm");
+    if (!process) FAIL("no process of " << uid);
+    const auto status = read_file("/proc/" + std::to_string(process->pid()) + "/status").value();
+    return std::stoul(status.substr(status.find("Uid:") + 4));
+  };
+  const std::string base = bed.guest().run_dir;
+  const auto start = [&](const std::string& uid) {
+    bed.guest().uid = uid;
+    bed.guest().run_dir = base + "-" + uid;
+    bed.define_and_start();
+    return user(uid, bed.guest().run_dir);
+  };
+  const auto of_first = start(first), of_second = start(second);
+  CHECK(of_first == core::sandbox::user_of(first));
+  CHECK(of_second == core::sandbox::user_after(core::sandbox::user_of(first)));
+  // It keeps its own, also with an agent that starts anew and without the other.
+  REQUIRE(bed.driver().power_off(first).ok());
+  REQUIRE(bed.driver().undefine(first).ok());
+  REQUIRE(bed.driver().power_off(second).ok());
+  bed.restart();
+  CHECK(start(second) == of_second);
 }
 
 TEST_CASE("a machine whose processor could not go on says where, the agent's log has all registers",
