@@ -8,7 +8,13 @@
 namespace reeve::core {
 namespace {
 
-using namespace accel;
+using accel::CpuidLeaf;
+using accel::CpuState;
+using accel::InterruptControllerState;
+using accel::PendingEvents;
+using accel::PicState;
+using accel::RunState;
+using accel::Segment;
 
 constexpr int kGeneral = 18, kSegments = 8, kTables = 4, kControl = 11, kDebug = 6;
 constexpr std::size_t kMaxXsave = 16384;

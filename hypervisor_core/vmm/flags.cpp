@@ -134,15 +134,20 @@ const std::map<std::string_view, Setter>& setters() {
 
 }  // namespace
 
-const char* const kUsage =
-    "usage: reeve-vmm --run-dir DIR [--paused] [JAIL] [--cgroup DIR]...\n"
-    "       reeve-vmm --kernel FILE [--initrd FILE] [--append TEXT] [--memory MIB] [--vcpus N]\n"
-    "                 [--disk FILE[,raw|qcow2][,ro]]... [--tap NAME]... [--passt SOCKET]...\n"
-    "                 [--rng] [--balloon] [--guest-agent] [--vsock CID] [--vsock-path PREFIX]\n"
-    "                 [--serial-number TEXT] [--debug-exit] [--no-reboot] [--huge] [JAIL]\n"
-    "JAIL:  [--jail-uid N --jail-gid N] what a process of root becomes, else made from the "
-    "machine's\n"
-    "       UUID; [--no-jail] keeps all rights: for finding faults, never for guests of others\n";
+const char* usage() {
+  return "usage: reeve-vmm --run-dir DIR [--paused] [JAIL] [--cgroup DIR]...\n"
+         "       reeve-vmm --kernel FILE [--initrd FILE] [--append TEXT] [--memory MIB] [--vcpus "
+         "N]\n"
+         "                 [--disk FILE[,raw|qcow2][,ro]]... [--tap NAME]... [--passt SOCKET]...\n"
+         "                 [--rng] [--balloon] [--console] [--guest-agent] [--vsock CID] "
+         "[--vsock-path "
+         "PREFIX]\n"
+         "                 [--serial-number TEXT] [--debug-exit] [--no-reboot] [--huge] [JAIL]\n"
+         "JAIL:  [--jail-uid N --jail-gid N] what a process of root becomes, else made from the "
+         "machine's\n"
+         "       UUID; [--no-jail] keeps all rights: for finding faults, never for guests of "
+         "others\n";
+}
 
 Result<Flags> parse_flags(std::span<const char* const> arguments) {
   Flags flags;

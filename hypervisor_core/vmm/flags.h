@@ -24,7 +24,7 @@ struct Flags {
   bool help = false;
 };
 
-extern const char* const kUsage;
+const char* usage();
 
 /// InvalidArgument/BAD_FLAGS.
 Result<Flags> parse_flags(std::span<const char* const> arguments);

@@ -25,13 +25,12 @@ int fail(const reeve::Error& error) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  using namespace reeve;
-  using namespace reeve::core;
+  namespace vmm = reeve::core::vmm;
   const auto flags = vmm::parse_flags(
       std::span<const char* const>(arguments + 1, static_cast<std::size_t>(count - 1)));
   if (!flags.ok() || flags.value().help || count == 1) {
     if (!flags.ok()) std::fprintf(stderr, "reeve-vmm: %s\n", flags.error().message().c_str());
-    std::fputs(vmm::kUsage, stderr);
+    std::fputs(vmm::usage(), stderr);
     return flags.ok() && flags.value().help ? 0 : 2;
   }
   const vmm::CellOptions cell{
