@@ -120,7 +120,7 @@ class Doorbells {
   virtual Status detach(Gpa address, int event_fd) = 0;
 };
 
-/// A page that a vCPU wrote to.
+/// A page that a vCPU wrote to, or may have: KVM also names what is read for the first time.
 struct DirtyPage {
   std::uint32_t slot = 0;
   std::uint64_t page = 0;  ///< counted from the slot's first

@@ -14,6 +14,8 @@
 namespace reeve::core {
 namespace {
 
+constexpr std::uint64_t kResetVector = 0xfff0, kResetCode = 0xffff0000;
+
 v1::ExitReport report_of(v1::ExitReport::Kind kind, std::string message) {
   v1::ExitReport report;
   report.set_kind(kind);
@@ -419,6 +421,10 @@ std::string Vm::describe_registers(std::uint32_t vcpu) {
   const auto general = vcpus_[vcpu]->vcpu().general_registers();
   const auto system = vcpus_[vcpu]->vcpu().system_registers();
   if (!general.ok() || !system.ok()) return "";
+  // On AMD, KVM resets the processor before it says that it triple-faulted. Nothing of ours ever
+  // runs at the reset vector.
+  if (general.value().rip == kResetVector && system.value().cs.base == kResetCode)
+    return "registers lost: this KVM resets a processor before it reports its triple fault\n";
   return register_dump(general.value(), system.value());
 }
 

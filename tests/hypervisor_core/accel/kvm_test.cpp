@@ -12,6 +12,7 @@
 
 namespace reeve::core::accel {
 
+using test::kvm_is_real;
 using test::kvm_or_skip;
 using test::Payload;
 using test::Recorder;
@@ -85,8 +86,34 @@ TEST_CASE("a triple fault is reported as shutdown", "[accel][kvm]") {
   Recorder recorder(*guest.vcpu);
   const auto exit = guest.vcpu->run(recorder);
   INFO(exit_kind_name(exit.kind));
-  CHECK((exit.kind == ExitKind::Shutdown || exit.kind == ExitKind::EmulationFailure));
+  if (exit.kind == ExitKind::EmulationFailure && !kvm_is_real()) return;  // it lacks ud2
+  CHECK(exit.kind == ExitKind::Shutdown);
 }
+
+TEST_CASE("an instruction KVM cannot emulate is reported with its bytes", "[accel][kvm]") {
+  auto kvm = kvm_or_skip();
+  if (!kvm) return;
+  // Only KVM can carry out an access to what is no memory, and it knows no floating point.
+  Payload guest(*kvm, {0xb8, 0xff, 0xff, 0x8e, 0xd8,  // ds = 0xffff
+                       0xd8, 0x06, 0x00, 0x02,        // fadd dword [0x200]: at 0x1001f0
+                       0xe6, 0xf4, 0xf4});
+  Recorder recorder(*guest.vcpu);
+  const auto exit = guest.vcpu->run(recorder);
+  INFO(exit_kind_name(exit.kind));
+  if (exit.kind == ExitKind::Kicked && !kvm_is_real()) return;  // it does know floating point
+  REQUIRE(exit.kind == ExitKind::EmulationFailure);
+  REQUIRE(exit.instruction_length >= 4);
+  CHECK(exit.instruction[0] == std::byte{0xd8});
+  CHECK(exit.instruction[3] == std::byte{0x02});
+}
+
+namespace {
+
+/// Where the guest's code is. A real KVM lets a page be written as soon as it is first read, and
+/// names it then: more than was written, never less.
+constexpr std::uint64_t kCodePage = Payload::kCode / kPageSize;
+
+}  // namespace
 
 TEST_CASE("the dirty log names the pages a guest wrote, once", "[accel][kvm]") {
   auto kvm = kvm_or_skip();
@@ -100,7 +127,7 @@ TEST_CASE("the dirty log names the pages a guest wrote, once", "[accel][kvm]") {
   CHECK(guest.vcpu->run(recorder).kind == ExitKind::Kicked);
   std::array<std::uint64_t, 4> bitmap{};
   REQUIRE(guest.partition->take_dirty(0, bitmap).ok());
-  CHECK(bitmap[0] == ((1u << 5) | (1u << 7)));
+  CHECK((bitmap[0] & ~(1u << kCodePage)) == ((1u << 5) | (1u << 7)));
   bitmap = {};
   REQUIRE(guest.partition->take_dirty(0, bitmap).ok());
   CHECK(bitmap[0] == 0);
@@ -114,9 +141,8 @@ bool has_dirty_ring(Accelerator& kvm) {
   auto partition = Payload::take(kvm.create_partition({}));
   if (partition->dirty_ring() == nullptr) return false;
   const auto enabled = partition->dirty_ring()->enable(256);
-  if (enabled.ok()) return true;
-  WARN("skipped: " << enabled.error().message());
-  return false;
+  if (!enabled.ok()) test::skip(enabled.error());
+  return enabled.ok();
 }
 
 }  // namespace
@@ -135,6 +161,7 @@ TEST_CASE("the dirty ring names the pages a guest wrote, once, and leaves no log
   std::vector<DirtyPage> pages;
   REQUIRE(guest.partition->dirty_ring()->take(pages).ok());
   std::sort(pages.begin(), pages.end());
+  std::erase(pages, DirtyPage{0, kCodePage});
   CHECK(pages == std::vector<DirtyPage>{{0, 5}, {0, 7}});
   pages.clear();
   REQUIRE(guest.partition->dirty_ring()->take(pages).ok());
@@ -170,6 +197,7 @@ TEST_CASE("a guest that writes more pages than the dirty ring holds goes on, non
   std::set<std::uint64_t> seen;
   for (const auto& page : pages) seen.insert(page.page);
   CHECK(seen.size() == pages.size());
+  seen.erase(kCodePage);
   CHECK(seen.size() == 240);
   CHECK(*seen.begin() == 16);
   CHECK(*seen.rbegin() == 255);

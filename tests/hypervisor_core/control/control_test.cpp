@@ -566,7 +566,7 @@ TEST_CASE("a machine that is being saved says so to whoever asks meanwhile",
 }
 
 TEST_CASE("a jailed process goes on with a saved machine before it has read its memory",
-          "[control][kvm][root]") {
+          "[control][kvm][root][lazy]") {
   if (!core::test::kvm_or_skip()) return;
   const core::test::PayloadKernel kernel(kEcho);
   auto config = kernel.config();

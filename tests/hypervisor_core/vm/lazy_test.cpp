@@ -70,8 +70,10 @@ class Saved {
     REQUIRE(vm->type(as_bytes("x")) == 1);
     REQUIRE(console_when(*vm, 0, 1) == "b");
     REQUIRE(vm->pause().ok());
+    bool written = true;  // one assertion: they take most of the time in the lab
     for (Gpa at = kPattern; at < kPattern + used; at += kPageSize)
-      REQUIRE(vm->board().memory().write_le<std::uint64_t>(at, at + 1));
+      written = vm->board().memory().write_le<std::uint64_t>(at, at + 1) && written;
+    REQUIRE(written);
     if (more) more(vm->board().memory());
     FdSink sink(file_.get());
     REQUIRE(vm->save(sink).ok());
@@ -109,7 +111,8 @@ class Saved {
 
 }  // namespace
 
-TEST_CASE("a machine runs before its memory is read, and finds all of it", "[vm][saved][kvm]") {
+TEST_CASE("a machine runs before its memory is read, and finds all of it",
+          "[vm][saved][kvm][lazy]") {
   auto kvm = test::kvm_or_skip();
   if (!kvm || !lazy_here()) return;
   const Saved saved(*kvm, 128 * kMiB);
@@ -128,7 +131,7 @@ TEST_CASE("a machine runs before its memory is read, and finds all of it", "[vm]
   CHECK(vm->board().memory().read_le<std::uint64_t>(kPattern + saved.used()) == 0);
 }
 
-TEST_CASE("what is touched first comes first", "[vm][saved][kvm]") {
+TEST_CASE("what is touched first comes first", "[vm][saved][kvm][lazy]") {
   auto kvm = test::kvm_or_skip();
   if (!kvm || !lazy_here()) return;
   const Saved saved(*kvm, 128 * kMiB);
@@ -138,7 +141,7 @@ TEST_CASE("what is touched first comes first", "[vm][saved][kvm]") {
   CHECK(vm->status().memory_to_read_bytes() > 0);
 }
 
-TEST_CASE("memory given back while it is being read stays empty", "[vm][saved][kvm]") {
+TEST_CASE("memory given back while it is being read stays empty", "[vm][saved][kvm][lazy]") {
   auto kvm = test::kvm_or_skip();
   if (!kvm || !lazy_here()) return;
   const Saved saved(*kvm, 64 * kMiB);
@@ -160,7 +163,7 @@ TEST_CASE("memory given back while it is being read stays empty", "[vm][saved][k
   CHECK(lost == 0);
 }
 
-TEST_CASE("a reset while memory is being read forgets the saved memory", "[vm][saved][kvm]") {
+TEST_CASE("a reset while memory is being read forgets the saved memory", "[vm][saved][kvm][lazy]") {
   auto kvm = test::kvm_or_skip();
   if (!kvm || !lazy_here()) return;
   const Saved saved(*kvm, 64 * kMiB);
@@ -172,7 +175,8 @@ TEST_CASE("a reset while memory is being read forgets the saved memory", "[vm][s
   CHECK(saved.wrong_pages(*vm) == saved.used() / kPageSize);
 }
 
-TEST_CASE("a machine saved again while its memory is read loses nothing", "[vm][saved][kvm]") {
+TEST_CASE("a machine saved again while its memory is read loses nothing",
+          "[vm][saved][kvm][lazy]") {
   auto kvm = test::kvm_or_skip();
   if (!kvm || !lazy_here()) return;
   const Saved saved(*kvm, 64 * kMiB);
@@ -191,7 +195,7 @@ TEST_CASE("a machine saved again while its memory is read loses nothing", "[vm][
 }
 
 TEST_CASE("memory that cannot be read ends the machine by name, and nobody hangs",
-          "[vm][saved][kvm]") {
+          "[vm][saved][kvm][lazy]") {
   auto kvm = test::kvm_or_skip();
   if (!kvm || !lazy_here()) return;
   const Saved saved(*kvm, 64 * kMiB);
@@ -222,7 +226,7 @@ TEST_CASE("memory that cannot be read ends the machine by name, and nobody hangs
 }
 
 TEST_CASE("a disk whose request waits for lost memory writes nothing, not even zeroes",
-          "[vm][saved][kvm]") {
+          "[vm][saved][kvm][lazy]") {
   auto kvm = test::kvm_or_skip();
   if (!kvm || !lazy_here()) return;
   constexpr std::uint64_t kSector = 512;
@@ -275,7 +279,7 @@ TEST_CASE("a disk whose request waits for lost memory writes nothing, not even z
   CHECK(queues.queue->broken());
 }
 
-TEST_CASE("an index that lies is refused before anything runs", "[vm][saved][kvm]") {
+TEST_CASE("an index that lies is refused before anything runs", "[vm][saved][kvm][lazy]") {
   auto kvm = test::kvm_or_skip();
   if (!kvm) return;
   const Saved saved(*kvm, 4 * kMiB);
