@@ -26,7 +26,8 @@ void linux_32_bit() {
   machine.power_off();
 }
 
-/// Not Linux: its own page tables, its own interrupt handling, straight at the hardware.
+/// Not Linux: its own page tables, its own interrupt handling, straight at the hardware. Debian's
+/// image of it is a bzImage; Multiboot is what the unit tests' kernels are.
 void memory_test() {
   auto config = quick_guest(1);
   config.set_memory_mib(32);
@@ -35,6 +36,8 @@ void memory_test() {
   config.set_command_line("console=ttyS0,115200");
   Machine machine("memtest", config);
   machine.expect("Memtest86+");
+  require(machine.status().boot_format() == "bzImage (32-bit)",
+          "it was loaded as a bzImage, not as " + machine.status().boot_format());
   machine.expect("Pass");
   const auto before = machine.status().console_offset();
   for (int i = 0; i < 20; ++i) machine.absorb(500ms);
