@@ -6,8 +6,8 @@
 
 namespace reeve::core {
 
-/// Called on vCPU threads; takes everything at once and never blocks: what does not fit replaces
-/// the oldest.
+/// Called on vCPU and device threads; takes everything at once and never blocks: what does not fit
+/// replaces the oldest.
 class ByteSink {
  public:
   virtual ~ByteSink() = default;

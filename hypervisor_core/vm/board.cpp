@@ -86,7 +86,8 @@ Result<std::unique_ptr<Board>> Board::create(const v1::MachineConfig& config,
                                                          .root = board->pci_,
                                                          .prepare_thread = world.prepare_thread,
                                                          .open_network = world.open_network,
-                                                         .events = &world.events}));
+                                                         .events = &world.events,
+                                                         .console = &world.console}));
   SystemRandom::instance().fill(board->generation_id_);
   return board;
 }
@@ -175,6 +176,10 @@ Status Board::renew_generation_id() {
                  "no room for the generation id"};
   acpi_->raise_event(AcpiHardware::kGenerationIdEvent);
   return {};
+}
+
+std::size_t Board::type(std::span<const std::byte> input) {
+  return peripherals_->has_terminal() ? peripherals_->type(input) : serial_->receive(input);
 }
 
 Status Board::reset() {

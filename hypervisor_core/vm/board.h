@@ -59,6 +59,9 @@ class Board final : public accel::ExitHandler {
   /// halted.
   Status renew_generation_id();
 
+  /// Types at the console; returns how many bytes were taken.
+  std::size_t type(std::span<const std::byte> input);
+
   const Cpuid& cpuid() const { return cpuid_; }
   GuestMemory& memory() { return *memory_; }
   accel::Partition& partition() { return *partition_; }

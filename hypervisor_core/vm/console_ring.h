@@ -1,5 +1,5 @@
-// hypervisor_core/vm/console_ring.h - the last output of the serial port, for readers that come and
-// go.
+// hypervisor_core/vm/console_ring.h - the last output of the guest's consoles, for readers that
+// come and go.
 //
 // Bounded: a guest that floods its console overwrites its own oldest output. Readers name the
 // offset they want; what is gone is skipped and visible as a jump.
@@ -32,7 +32,7 @@ class ConsoleRing final : public ByteSink {
   Piece read(std::uint64_t offset, std::size_t limit) const;
   std::uint64_t end_offset() const;
 
-  /// Called after output arrived, on the vCPU's thread, without a lock: must not block. One
+  /// Called after output arrived, on the thread that wrote it, without a lock: must not block. One
   /// listener.
   void set_listener(std::function<void()> listener);
 

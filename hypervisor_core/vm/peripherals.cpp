@@ -18,6 +18,20 @@ namespace reeve::core {
 namespace {
 
 constexpr std::uint32_t kDefaultDiskQueues = 4;
+constexpr std::size_t kTerminalPort = 0;
+
+/// What the guest writes to hvc0 goes where its serial port's output goes, which takes everything.
+class Terminal final : public virtio::PortSink {
+ public:
+  explicit Terminal(ByteSink& out) : out_(out) {}
+  std::size_t guest_wrote(std::span<const std::byte> bytes) override {
+    out_.write(bytes);
+    return bytes.size();
+  }
+
+ private:
+  ByteSink& out_;
+};
 
 Result<std::unique_ptr<Disk>> open_disk(const v1::DiskConfig& config) {
   std::vector<Layer> layers;
@@ -127,7 +141,7 @@ Result<std::unique_ptr<Peripherals>> Peripherals::create(const v1::MachineConfig
     if (!added.ok()) return std::move(added).error().during("network card '" + nic.id() + "'");
   }
   if (config.rng()) TRY(out->add_simple(std::make_unique<virtio::Rng>(SystemRandom::instance())));
-  if (config.guest_agent()) TRY(out->add_agent_channel());
+  if (config.console() || config.guest_agent()) TRY(out->add_console(config));
   if (config.balloon()) {
     auto balloon = TRY(virtio::Balloon::create(world.memory));
     out->balloon_ = balloon.get();
@@ -174,14 +188,31 @@ Status Peripherals::add_simple(std::unique_ptr<virtio::Device> device) {
   return plug(std::move(unit), sockets ? ThreadRole::Socket : ThreadRole::Device);
 }
 
-Status Peripherals::add_agent_channel() {
-  agent_.emplace();
-  auto console = TRY(virtio::Console::create(
-      {{.name = AgentChannel::kPortName, .is_console = false, .sink = &*agent_}}));
+/// hvc0 when there is one, then the agent's channel.
+Status Peripherals::add_console(const v1::MachineConfig& config) {
+  std::vector<virtio::PortOptions> ports;
+  if (config.console()) {
+    terminal_ = std::make_unique<Terminal>(*world_.console);
+    ports.push_back({.is_console = true, .sink = terminal_.get()});
+  }
+  if (config.guest_agent()) {
+    agent_.emplace();
+    agent_port_ = ports.size();
+    ports.push_back({.name = AgentChannel::kPortName, .sink = &*agent_});
+  }
+  auto console = TRY(virtio::Console::create(std::move(ports)));
   console_ = console.get();
   TRY(add_simple(std::move(console)));
-  console_->set_host_open(0, true);
+  if (agent_) console_->set_host_open(agent_port_, true);
   return {};
+}
+
+bool Peripherals::has_terminal() const {
+  return terminal_ != nullptr && console_->guest_has_open(kTerminalPort);
+}
+
+std::size_t Peripherals::type(std::span<const std::byte> input) {
+  return console_->send(kTerminalPort, input);
 }
 
 Status Peripherals::add_vsock(const v1::MachineConfig& config) {
@@ -199,9 +230,9 @@ Status Peripherals::set_balloon(std::uint64_t bytes) {
 }
 
 bool Peripherals::send_to_agent(std::string_view line) {
-  if (console_ == nullptr) return false;
+  if (!agent_) return false;
   const std::string text = std::string(line) + "\n";
-  return console_->send(0, std::as_bytes(std::span(text))) == text.size();
+  return console_->send(agent_port_, std::as_bytes(std::span(text))) == text.size();
 }
 
 std::function<Status()> Peripherals::prepare_as(ThreadRole role) const {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "base/loop.h"
 #include "base/status.h"
 #include "hypervisor_core/bus/machine_events.h"
+#include "hypervisor_core/chipset/byte_sink.h"
 #include "hypervisor_core/net/backend.h"
 #include "hypervisor_core/pci/root.h"
 #include "hypervisor_core/sandbox/role.h"
@@ -37,6 +39,7 @@ struct PeripheralsWorld {
   PrepareThread prepare_thread{};   ///< runs first on every device thread
   OpenNetwork open_network{};       ///< empty: open_network_backend()
   MachineEvents* events = nullptr;  ///< hears DiskWaiting and NetworkLost; may be null
+  ByteSink* console = nullptr;      ///< of a machine with a virtio console
 };
 
 class Peripherals {
@@ -81,6 +84,10 @@ class Peripherals {
   Status grow_disk(const std::string& id, std::uint64_t size_bytes);
   /// FailedPrecondition/NO_BALLOON; InvalidArgument/BALLOON_TARGET.
   Status set_balloon(std::uint64_t bytes);
+  /// True when the guest has a driver for its virtio console.
+  bool has_terminal() const;
+  /// Types at it; returns how many bytes were taken.
+  std::size_t type(std::span<const std::byte> input);
   /// Null when the machine has no guest agent channel.
   AgentChannel* agent_channel() { return agent_ ? &*agent_ : nullptr; }
   /// Sends a line to the guest agent; false when it does not fit now.
@@ -94,7 +101,7 @@ class Peripherals {
   Status add_disk(const v1::DiskConfig& config, std::uint32_t vcpus);
   Status add_nic(const v1::NicConfig& config);
   Status add_simple(std::unique_ptr<virtio::Device> device);
-  Status add_agent_channel();
+  Status add_console(const v1::MachineConfig& config);
   Status add_vsock(const v1::MachineConfig& config);
   Status plug(std::unique_ptr<Unit> unit, ThreadRole role);
   std::function<Status()> prepare_as(ThreadRole role) const;
@@ -102,6 +109,8 @@ class Peripherals {
 
   const PeripheralsWorld world_;
   std::optional<AgentChannel> agent_;
+  std::size_t agent_port_ = 0;
+  std::unique_ptr<virtio::PortSink> terminal_;  ///< of port 0, when that is hvc0
   std::unique_ptr<virtio::VsockHost> vsock_host_;
   virtio::Balloon* balloon_ = nullptr;  ///< owned by its unit
   virtio::Console* console_ = nullptr;  ///< owned by its unit

@@ -110,7 +110,7 @@ class Vm final : private MachineEvents {
 
   ConsoleRing& console() { return console_; }
   /// Types at the console; returns how many bytes were taken.
-  std::size_t type(std::span<const std::byte> input) { return board_->serial().receive(input); }
+  std::size_t type(std::span<const std::byte> input) { return board_->type(input); }
   Board& board() { return *board_; }
   const v1::MachineConfig& config() const { return config_; }
 

@@ -162,6 +162,8 @@ Result<Flags> parse_flags(std::span<const char* const> arguments) {
       flags.machine.set_rng(true);
     else if (flag == "--balloon")
       flags.machine.set_balloon(true);
+    else if (flag == "--console")
+      flags.machine.set_console(true);
     else if (flag == "--guest-agent")
       flags.machine.set_guest_agent(true);
     else if (flag == "--no-jail")

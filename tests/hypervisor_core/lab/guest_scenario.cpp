@@ -22,6 +22,7 @@ int main(int count, char** arguments) {
                                                     {"user_network", user_network},
                                                     {"overlay_disk", overlay_disk},
                                                     {"guest_agent", guest_agent},
+                                                    {"virtio_terminal", virtio_terminal},
                                                     {"linux_32_bit", linux_32_bit},
                                                     {"memory_test", memory_test},
                                                     {"whole_debian", whole_debian},

@@ -108,6 +108,10 @@ TEST_CASE("the agent speaks with qemu-guest-agent, and what it freezes thaws in 
                                                 prepared("agent") + "/guest.cpio:/lab/agent.cpio"});
 }
 
+TEST_CASE("Linux has a terminal on its virtio console, which moves to another process with it") {
+  hold_in_lab({"virtio_terminal"});
+}
+
 TEST_CASE("a 32-bit Linux and a memory test run on the core") {
   hold_in_lab({"linux_32_bit", "memory_test"},
               {"--add", prepared("kernel686") + "/bzImage:/lab/bzImage686", "--add",

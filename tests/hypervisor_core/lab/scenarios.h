@@ -15,6 +15,7 @@ void console_flood();
 void user_network();
 void overlay_disk();
 void guest_agent();
+void virtio_terminal();
 void agent_driver();
 void full_host_disk();
 void memory_pressure();

@@ -68,6 +68,8 @@ TEST_CASE("a machine goes on in another one where it was saved", "[vm][saved][kv
   const test::PayloadKernel kernel(kCounter);
   auto config = kernel.config();
   config.set_rng(true);
+  config.set_console(true);  // without a driver in the guest: what is typed goes to the serial port
+  config.set_guest_agent(true);
   auto first = take(Vm::create(config, *kvm));
   REQUIRE(first->start().ok());
   CHECK(first->type(as_bytes("xx")) == 2);
