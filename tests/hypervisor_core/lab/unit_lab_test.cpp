@@ -14,8 +14,14 @@ namespace reeve::core {
 
 TEST_CASE("the core's unit tests hold on a real KVM, without exception") {
   const auto programs = std::filesystem::read_symlink("/proc/self/exe").parent_path();
-  std::vector<std::string> argv{test::source_dir() / "tools/lab/run", "--timeout", "450", "--env",
-                                "REEVE_KVM_IS_REAL=1"};
+  std::vector<std::string> argv{test::source_dir() / "tools/lab/run",
+                                "--timeout",
+                                "450",
+                                "--env",
+                                "REEVE_KVM_IS_REAL=1",
+                                "--net",
+                                "--add",
+                                "/usr/bin/passt"};
   for (const char* program :
        {"reeve-vmm", "core_accel_test", "core_vm_test", "core_control_test"}) {
     argv.emplace_back("--add");
