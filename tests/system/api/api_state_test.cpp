@@ -39,6 +39,7 @@ struct Inventory {
   std::string host, image, stopped, running, foreign, creating, job;
 
   Inventory() {
+    agent.features = {"saved-state"};
     agent.on_step = do_step;
     REQUIRE(agent.connect(agent.host_uid()).has_welcome());
     agent.observe_guest(kForeign);
