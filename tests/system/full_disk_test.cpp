@@ -41,7 +41,7 @@ json error_of(const Finished& finished) {
 TEST_CASE("a full image store fails the import by name and leaves nothing behind",
           "[system][root]") {
   constexpr int kDiskMib = 48;
-  Estate estate({.agent_config = kSimulated, .agent_disk_mib = kDiskMib});
+  Estate estate(EstateOptions{.agent_config = kSimulated, .agent_disk_mib = kDiskMib});
   const auto small = estate.dir() / "small", large = estate.dir() / "large";
   fill(small, 8u << 20);
   fill(large, 64u << 20);
@@ -88,7 +88,7 @@ TEST_CASE("a full image store fails the import by name and leaves nothing behind
 TEST_CASE("a full disk under the database refuses changes, loses none, and reads go on",
           "[system][root]") {
   constexpr int kDiskMib = 24;
-  Estate estate({.agent_config = kSimulated, .server_disk_mib = kDiskMib});
+  Estate estate(EstateOptions{.agent_config = kSimulated, .server_disk_mib = kDiskMib});
   const auto label = [&](const std::string& value) {
     std::vector<std::string> arguments{"-o", "json", "host", "update", "host-1"};
     arguments.insert(arguments.end(), {"--label", "n=" + value});
