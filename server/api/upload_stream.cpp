@@ -44,7 +44,28 @@ Status UploadStream::open() {
   upload_->data.on_writable([weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->read_on();
   });
+  follow_job();
   return {};
+}
+
+/// A job may end before its host has asked for the bytes: the client must not wait for that.
+void UploadStream::follow_job() {
+  v1::WaitJobRequest request;
+  request.set_name(job_name_);
+  request.mutable_timeout()->set_seconds(300);
+  parts_.jobs->wait(admission_->caller(), request,
+                    [weak = weak_from_this(), loop = parts_.reply_loop](Result<v1::Job> job) {
+                      if (!job.ok()) return;
+                      loop->post([weak, job = std::move(job).value()] {
+                        const auto self = weak.lock();
+                        if (self == nullptr) return;
+                        const auto state = job.state();
+                        if (state == v1::Job::STATE_RUNNING || state == v1::Job::STATE_ROLLING_BACK)
+                          return self->follow_job();
+                        if (state != v1::Job::STATE_PARKED)
+                          self->finish(outcome_of(job, interrupted("the job has ended")));
+                      });
+                    });
 }
 
 Status UploadStream::take_data() {

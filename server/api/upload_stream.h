@@ -54,6 +54,8 @@ class UploadStream final : public UploadReader,
     if (read_turn_.take()) pump();
   }
   void pump();
+  /// Ends the call when the job ends.
+  void follow_job();
   /// Asks the job how it ended; `otherwise` when it is not over.
   void await_job(const Status& otherwise, std::chrono::seconds patience);
   void fail(const Error& error);

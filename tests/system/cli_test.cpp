@@ -42,7 +42,7 @@ TEST_CASE("machines are found by name, uid, prefix and glob, and listed in every
   const Estate estate{kSimulated};
   const std::string uid = create_vm(estate, "web-1");
   create_vm(estate, "web-2");
-  create_vm(estate, "db");
+  create_vm(estate, "other");
   for (const auto& text : {std::string("web-1"), uid, uid.substr(0, 8), "vms/" + uid,
                            std::string("*-1"), std::string("web?1")}) {
     CAPTURE(text);
@@ -54,7 +54,7 @@ TEST_CASE("machines are found by name, uid, prefix and glob, and listed in every
   CHECK(ambiguous.exit_code == 1);
   for (const auto* part : {"matches 2 objects", "web-1  ", "web-2  ", "AMBIGUOUS"})
     CHECK(has(ambiguous.errors, part));
-  CHECK_FALSE(has(ambiguous.errors, "db"));
+  CHECK_FALSE(has(ambiguous.errors, "other"));
   for (const auto* absent : {"absent", "x*", "", "ffff", "vms/00000000-0000-4000-8000-000000000000",
                              "00000000-0000-4000-8000-000000000000", "\"", "we"})
     CHECK(estate.reeve({"vm", "show", absent}).exit_code == 3);
@@ -62,13 +62,13 @@ TEST_CASE("machines are found by name, uid, prefix and glob, and listed in every
   const auto csv = lines_of(estate.reeve({"-o", "csv", "vm", "list"}).output);
   REQUIRE(csv.size() == 4);
   CHECK(csv[0].starts_with("NAME,STATE,CPUS,MEMORY,HOST"));
-  CHECK(csv[1].starts_with("db,STOPPED,1,"));
+  CHECK(csv[1].starts_with("other,STOPPED,1,"));
   CHECK(has(csv[2], "," + uid + ","));
   const auto wide = lines_of(estate.reeve({"vm", "list", "-o", "wide"}).output);
   CHECK(has(wide.at(0), "HYPERVISOR"));
   CHECK(has(wide.at(1), " sim "));
   CHECK_FALSE(has(estate.reeve({"vm", "list"}).output, "HYPERVISOR"));
-  CHECK(has(estate.reeve({"-o", "yaml", "vm", "show", "db"}).output, "display_name: db"));
+  CHECK(has(estate.reeve({"-o", "yaml", "vm", "show", "other"}).output, "display_name: other"));
   CHECK(lines_of(estate.reeve({"vm", "list", "-o", "name", "-f", "display_name = web-*"}).output)
             .size() == 2);
 
@@ -76,12 +76,12 @@ TEST_CASE("machines are found by name, uid, prefix and glob, and listed in every
   const auto started = estate.reeve({"vm", "start", "web-*"});
   CHECK(started.exit_code == 0);
   CHECK(times_in(started.errors, "done") == 2);
-  const auto partial = estate.reeve({"vm", "start", "web-1", "db"});
+  const auto partial = estate.reeve({"vm", "start", "web-1", "other"});
   CHECK(partial.exit_code == 8);
   CHECK(has(partial.errors, "web-1: "));
   CHECK(has(partial.errors, "1 of 2 machines failed"));
-  CHECK(estate.reeve({"vm", "start", "db", "absent"}).exit_code == 3);
-  CHECK(has(estate.reeve({"vm", "reboot", "db"}).errors, "RebootVm db: done"));
+  CHECK(estate.reeve({"vm", "start", "other", "absent"}).exit_code == 3);
+  CHECK(has(estate.reeve({"vm", "reboot", "other"}).errors, "RebootVm other: done"));
   CHECK(estate.reeve({"vm", "stop", "*", "--force"}).exit_code == 0);
 
   // What shells are offered.
@@ -90,7 +90,7 @@ TEST_CASE("machines are found by name, uid, prefix and glob, and listed in every
     return estate.reeve(words).output;
   };
   CHECK(offered({"vm", "show", "we"}) == "web-1\nweb-2\n");
-  CHECK(offered({"vm", "start", "web-1", "d"}) == "db\n");
+  CHECK(offered({"vm", "start", "web-1", "o"}) == "other\n");
   CHECK(offered({"vm", "show", "*"}).empty());
   CHECK(offered({"host", "show", ""}) == "host-1\n");
   CHECK(offered({"vm", "create", "--host", "h"}) == "host-1\n");
@@ -333,7 +333,7 @@ TEST_CASE("tokens, contexts and the pin decide who talks to whom", "[system][roo
 TEST_CASE("shells complete with what the server knows", "[system][root]") {
   const Estate estate{kSimulated};
   create_vm(estate, "web-1");
-  create_vm(estate, "db");
+  create_vm(estate, "other");
   const auto programs = std::filesystem::path(REEVE_PROGRAM).parent_path().string();
   const auto said_by = [&](std::vector<std::string> shell) {
     shell.insert(shell.begin(), {"env", "PATH=" + programs + ":/usr/bin:/bin",
