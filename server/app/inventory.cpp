@@ -110,7 +110,10 @@ Result<Inventory::Holder> Inventory::holder_of(const std::string& resource) {
 }
 
 Status Inventory::require_free(const std::string& resource) {
-  const auto holder = TRY(holder_of(resource));
+  return require_free(resource, TRY(holder_of(resource)));
+}
+
+Status Inventory::require_free(const std::string& resource, const Holder& holder) {
   if (holder.job_uid.empty()) return {};
   return busy_error(resource, holder.job_uid, holder.kind, holder.seconds);
 }
@@ -160,8 +163,14 @@ Status Inventory::show(const db::Vm& row, PermissionSet permissions, v1::Virtual
 }
 
 Result<std::optional<Error>> Inventory::deletion_refusal(const db::Image& row) {
+  return deletion_refusal(row, TRY(holder_of(image_name(row.uid))));
+}
+
+Result<std::optional<Error>> Inventory::deletion_refusal(const db::Image& row,
+                                                         const Holder& holder) {
   const std::string name = image_name(row.uid);
-  if (const Status free = require_free(name); !free.ok()) return std::optional(free.error());
+  if (const Status free = require_free(name, holder); !free.ok())
+    return std::optional(free.error());
   if (!row.host_uid.empty()) {
     const auto known = TRY(host(row.host_uid));
     if (!known->connected)
@@ -188,9 +197,9 @@ Result<std::optional<Error>> Inventory::deletion_refusal(const db::Image& row) {
 
 Result<v1::Image> Inventory::show(const db::Image& row, PermissionSet permissions) {
   auto image = TRY(to_proto(row));
-  const auto refusal = TRY(deletion_refusal(row));
-  if (const auto holder = TRY(holder_of(image_name(row.uid))); !holder.job_uid.empty())
-    image.set_active_job(job_name(holder.job_uid));
+  const auto holder = TRY(holder_of(image_name(row.uid)));
+  const auto refusal = TRY(deletion_refusal(row, holder));
+  if (!holder.job_uid.empty()) image.set_active_job(job_name(holder.job_uid));
   *image.add_allowed_actions() =
       action("UpdateImage", permissions, v1::PERMISSION_EDIT_IMAGES, std::nullopt);
   *image.add_allowed_actions() =

@@ -87,7 +87,9 @@ class Inventory {
       std::tuple<std::string, std::string, std::string, std::string, std::uint32_t>;
   using Actions = google::protobuf::RepeatedPtrField<v1::AllowedAction>;
   Result<Holder> holder_of(const std::string& resource);
+  Status require_free(const std::string& resource, const Holder& holder);
   Result<VmFacts> facts_of(const db::Vm& row, Holder holder);
+  Result<std::optional<Error>> deletion_refusal(const db::Image& row, const Holder& holder);
   Result<std::shared_ptr<const KnownHost>> load(db::Host row);
 
   db::ReadTransaction& tx_;
