@@ -48,26 +48,6 @@ Status UploadStream::open() {
   return {};
 }
 
-/// A job may end before its host has asked for the bytes: the client must not wait for that.
-void UploadStream::follow_job() {
-  v1::WaitJobRequest request;
-  request.set_name(job_name_);
-  request.mutable_timeout()->set_seconds(300);
-  parts_.jobs->wait(admission_->caller(), request,
-                    [weak = weak_from_this(), loop = parts_.reply_loop](Result<v1::Job> job) {
-                      if (!job.ok()) return;
-                      loop->post([weak, job = std::move(job).value()] {
-                        const auto self = weak.lock();
-                        if (self == nullptr) return;
-                        const auto state = job.state();
-                        if (state == v1::Job::STATE_RUNNING || state == v1::Job::STATE_ROLLING_BACK)
-                          return self->follow_job();
-                        if (state != v1::Job::STATE_PARKED)
-                          self->finish(outcome_of(job, interrupted("the job has ended")));
-                      });
-                    });
-}
-
 Status UploadStream::take_data() {
   if (reading_.kind_case() != v1::UploadImageRequest::kData) return bad("data", "is missing");
   const auto size = reading_.data().size();
@@ -101,24 +81,41 @@ void UploadStream::pump() {
   } while (!read_turn_.give_back());
 }
 
+/// A job may end before its host has asked for the bytes: the client must not wait for that.
+void UploadStream::follow_job() {
+  wait_for_job(std::chrono::minutes(5), [](UploadStream& self, const Result<v1::Job>& job) {
+    if (!job.ok()) return;
+    const auto state = job.value().state();
+    if (state == v1::Job::STATE_RUNNING || state == v1::Job::STATE_ROLLING_BACK)
+      return self.follow_job();
+    if (state != v1::Job::STATE_PARKED)
+      self.finish(outcome_of(job.value(), interrupted("the job has ended")));
+  });
+}
+
 void UploadStream::await_job(const Status& otherwise, std::chrono::seconds patience) {
   {
     Lock lock(mutex_);
     if (finished_ || waiting_) return;
     waiting_ = true;
   }
+  wait_for_job(patience, [otherwise](UploadStream& self, const Result<v1::Job>& job) {
+    self.finish(job.ok() ? outcome_of(job.value(), otherwise) : Status(job.error()));
+  });
+}
+
+void UploadStream::wait_for_job(std::chrono::seconds patience, JobHeard then) {
   v1::WaitJobRequest request;
   request.set_name(job_name_);
   request.mutable_timeout()->set_seconds(patience.count());
   // Weak: the wait may outlast the call.
-  parts_.jobs->wait(
-      admission_->caller(), request,
-      [weak = weak_from_this(), otherwise, loop = parts_.reply_loop](Result<v1::Job> job) {
-        const auto status = job.ok() ? outcome_of(job.value(), otherwise) : Status(job.error());
-        loop->post([weak, status] {
-          if (const auto self = weak.lock()) self->finish(status);
-        });
-      });
+  parts_.jobs->wait(admission_->caller(), request,
+                    [weak = weak_from_this(), then = std::move(then),
+                     loop = parts_.reply_loop](const Result<v1::Job>& job) {
+                      loop->post([weak, then, job] {
+                        if (const auto self = weak.lock()) then(*self, job);
+                      });
+                    });
 }
 
 void UploadStream::OnCancel() {

@@ -4,6 +4,7 @@
 // is what the client hears.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -58,6 +59,9 @@ class UploadStream final : public UploadReader,
   void follow_job();
   /// Asks the job how it ended; `otherwise` when it is not over.
   void await_job(const Status& otherwise, std::chrono::seconds patience);
+  using JobHeard = std::function<void(UploadStream&, const Result<v1::Job>&)>;
+  /// `then`, on the reply loop, with the job when it ends or parks, or as it is after `patience`.
+  void wait_for_job(std::chrono::seconds patience, JobHeard then);
   void fail(const Error& error);
   void finish(const Status& status);
 
