@@ -149,6 +149,18 @@ Result<Listed<v1::Image>> all_images(Client& client, const std::string& filter,
       [](v1::ListImagesResponse & page) -> auto& { return *page.mutable_images(); });
 }
 
+Result<Listed<v1::Hypervisor>> all_hypervisors(Client& client, const std::string& host,
+                                               const std::string& filter,
+                                               const std::string& order_by) {
+  v1::ListHypervisorsRequest request;
+  request.set_parent(host);
+  request.set_filter(filter);
+  request.set_order_by(order_by);
+  return all_pages(
+      client, client.hypervisors(), &v1::HypervisorService::Stub::ListHypervisors, request, kAll,
+      [](v1::ListHypervisorsResponse & page) -> auto& { return *page.mutable_hypervisors(); });
+}
+
 Result<Listed<v1::Job>> newest_jobs(Client& client, const std::string& filter, std::size_t limit) {
   v1::ListJobsRequest request;
   request.set_filter(filter);
@@ -180,6 +192,27 @@ Result<v1::Host> select_host(Client& client, const std::string& text) {
 
 Result<v1::Image> select_image(Client& client, const std::string& text) {
   return exactly_one(kImages, TRY(find(client, kImages, text)), text);
+}
+
+Result<v1::Hypervisor> select_hypervisor(Client& client, const std::string& text) {
+  const auto get = [&](const std::string& name) {
+    return get_one(client, client.hypervisors(), &v1::HypervisorService::Stub::GetHypervisor, name);
+  };
+  if (text.starts_with("hosts/")) return get(text);
+  if (const auto slash = text.find('/'); slash != std::string::npos) {
+    const auto host = TRY(select_host(client, text.substr(0, slash)));
+    return get(host.name() + "/hypervisors/" + text.substr(slash + 1));
+  }
+  std::vector<v1::Hypervisor> found;
+  for (auto& item : TRY(all_hypervisors(client, "", "", "")).items)
+    if (item.id() == text) found.push_back(std::move(item));
+  if (found.size() == 1) return std::move(found.front());
+  if (found.empty())
+    return Error(Code::NotFound, "HYPERVISOR_NOT_FOUND", "no hypervisor matches '" + text + "'")
+        .remedy("list them with: reeve hypervisor list");
+  std::string message = "'" + text + "' is on " + std::to_string(found.size()) + " hosts:";
+  for (const auto& item : found) message += "\n  " + item.name();
+  return Error(Code::InvalidArgument, "AMBIGUOUS", std::move(message)).remedy("give HOST/" + text);
 }
 
 Result<v1::Job> select_job(Client& client, const std::string& text) {

@@ -19,6 +19,8 @@ Result<std::vector<v1::VirtualMachine>> select_vms(Client& client,
                                                    const std::vector<std::string>& texts);
 Result<v1::Host> select_host(Client& client, const std::string& text);
 Result<v1::Image> select_image(Client& client, const std::string& text);
+/// By resource name, HOST/ID, or an id that one host only has.
+Result<v1::Hypervisor> select_hypervisor(Client& client, const std::string& text);
 /// Jobs have no display name: uid, uid prefix or resource name.
 Result<v1::Job> select_job(Client& client, const std::string& text);
 
@@ -35,6 +37,10 @@ Result<Listed<v1::Host>> all_hosts(Client& client, const std::string& filter,
                                    const std::string& order_by);
 Result<Listed<v1::Image>> all_images(Client& client, const std::string& filter,
                                      const std::string& order_by);
+/// Those of `host` ("hosts/{uid}"), of all hosts when it is empty.
+Result<Listed<v1::Hypervisor>> all_hypervisors(Client& client, const std::string& host,
+                                               const std::string& filter,
+                                               const std::string& order_by);
 /// At most `limit` newest jobs.
 Result<Listed<v1::Job>> newest_jobs(Client& client, const std::string& filter, std::size_t limit);
 
