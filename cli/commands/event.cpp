@@ -71,7 +71,7 @@ void add_event(const Verb& app, Session& session) {
   const auto list_verb = event.add("list", "Past changes, oldest first").alias("ls");
   add_common(list_verb);
   list_verb.option("--resource", arguments->resource, "Only of this resource, e.g. vms/UID");
-  list_verb.does(session, [&session, arguments] { return list(session, *arguments); });
+  list_verb.does(session, list, arguments);
   const auto watch_verb =
       event.add("watch", "Changes as they happen; one JSON object a line with -o json");
   add_common(watch_verb);

@@ -126,37 +126,33 @@ Status remove(Session& session, const HostArguments& arguments) {
 void add_host(const Verb& app, Session& session) {
   const auto host = app.add_noun("host", "Hosts and how they join");
   auto arguments = std::make_shared<HostArguments>();
-  const auto run = [&session, arguments](const Verb& verb,
-                                         Status (*function)(Session&, const HostArguments&)) {
-    verb.does(session, [&session, arguments, function] { return function(session, *arguments); });
-  };
   const auto list_verb = host.add("list", "List hosts").alias("ls");
   list_verb.option("-f,--filter", arguments->filter, "e.g. 'state = CONNECTED'");
   list_verb.option("--order-by", arguments->order_by, "display_name, create_time or update_time");
   list_verb.flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
-  run(list_verb, list);
+  list_verb.does(session, list, arguments);
   const auto show_verb = host.add("show", "Show one host");
   show_verb.option("host", arguments->name, "Name, uid or uid prefix").required();
-  run(show_verb, show);
+  show_verb.does(session, show, arguments);
   const auto token_verb =
       host.add("enroll-token", "Make a single-use token and the line to paste on the host");
   token_verb
       .option("--minutes", arguments->lifetime_minutes, "How long it can be used (default 60)")
       .between(1, 7 * 24 * 60);
   token_verb.option("--name", arguments->new_name, "Display name the host shall get");
-  run(token_verb, enroll_token);
+  token_verb.does(session, enroll_token, arguments);
   const auto update_verb = host.add("update", "Change name or labels");
   update_verb.option("host", arguments->name, "Name, uid or uid prefix").required();
   update_verb.option("--name", arguments->new_name, "New display name");
   update_verb.repeated("--label", arguments->labels, "KEY=VALUE; may be repeated");
   add_dry_run(update_verb, session.change);
-  run(update_verb, update);
+  update_verb.does(session, update, arguments);
   const auto delete_verb =
       host.add("delete", "Remove a host from the inventory; its machines run on").alias("rm");
   delete_verb.option("host", arguments->name, "Name, uid or uid prefix").required();
   delete_verb.flag("--force", arguments->force, "Also with machines and images on it");
   delete_verb.flag("-y,--yes", arguments->yes, "Do not ask");
-  run(delete_verb, remove);
+  delete_verb.does(session, remove, arguments);
 }
 
 }  // namespace reeve::cli

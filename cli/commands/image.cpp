@@ -178,18 +178,14 @@ Status remove(Session& session, const ImageArguments& arguments) {
 void add_image(const Verb& app, Session& session) {
   const auto image = app.add_noun("image", "The library: disks, kernels, initial RAM disks, ISOs");
   auto arguments = std::make_shared<ImageArguments>();
-  const auto run = [&session, arguments](const Verb& verb,
-                                         Status (*function)(Session&, const ImageArguments&)) {
-    verb.does(session, [&session, arguments, function] { return function(session, *arguments); });
-  };
   const auto list_verb = image.add("list", "List images").alias("ls");
   list_verb.option("-f,--filter", arguments->filter, "e.g. 'kind = DISK'");
   list_verb.option("--order-by", arguments->order_by, "display_name, create_time or update_time");
   list_verb.flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
-  run(list_verb, list);
+  list_verb.does(session, list, arguments);
   const auto show_verb = image.add("show", "Show one image");
   show_verb.option("image", arguments->name, "Name, uid or uid prefix").required();
-  run(show_verb, show);
+  show_verb.does(session, show, arguments);
   const auto import_verb = image.add("import", "Bring an image into the library");
   import_verb.option("name", arguments->name, "Display name").required();
   import_verb.option("file", arguments->source, "File here, to upload");
@@ -203,19 +199,19 @@ void add_image(const Verb& app, Session& session) {
   import_verb.option("--description", arguments->description, "Free text");
   import_verb.repeated("--label", arguments->labels, "KEY=VALUE; may be repeated");
   add_change_options(import_verb, session.change);
-  run(import_verb, import);
+  import_verb.does(session, import, arguments);
   const auto update_verb = image.add("update", "Change name, description or labels");
   update_verb.option("image", arguments->name, "Name, uid or uid prefix").required();
   update_verb.option("--name", arguments->new_name, "New display name");
   update_verb.option("--description", arguments->description, "New description");
   update_verb.repeated("--label", arguments->labels, "KEY=VALUE; may be repeated");
   add_dry_run(update_verb, session.change);
-  run(update_verb, update);
+  update_verb.does(session, update, arguments);
   const auto delete_verb = image.add("delete", "Remove an image no machine uses").alias("rm");
   delete_verb.option("image", arguments->name, "Name, uid or uid prefix").required();
   delete_verb.flag("-y,--yes", arguments->yes, "Do not ask");
   add_change_options(delete_verb, session.change);
-  run(delete_verb, remove);
+  delete_verb.does(session, remove, arguments);
 }
 
 }  // namespace reeve::cli

@@ -111,31 +111,27 @@ void add_change_options(const Verb& verb, ChangeOptions& change) {
 void add_job(const Verb& app, Session& session) {
   const auto job = app.add_noun("job", "Changes under way and done");
   auto arguments = std::make_shared<JobArguments>();
-  const auto run = [&session, arguments](const Verb& verb,
-                                         Status (*function)(Session&, const JobArguments&)) {
-    verb.does(session, [&session, arguments, function] { return function(session, *arguments); });
-  };
   const auto list_verb = job.add("list", "List jobs, newest first").alias("ls");
   list_verb.option("-f,--filter", arguments->filter, "e.g. 'kind = StartVm'");
   list_verb.option("--limit", arguments->limit, "At most this many (default 50)");
   list_verb.flag("--active", arguments->active, "Only unfinished ones");
   list_verb.flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
-  run(list_verb, list);
+  list_verb.does(session, list, arguments);
   const auto named = [&](const char* name, const char* help) {
     const auto verb = job.add(name, help);
     verb.option("job", arguments->job, "uid or uid prefix").required();
     return verb;
   };
-  run(named("show", "Show a job with its steps"), show);
+  named("show", "Show a job with its steps").does(session, show, arguments);
   const auto wait_verb = named("wait", "Wait for the end of a job");
   wait_verb.option("--wait", session.change.wait_seconds,
                    "Seconds to wait (default: until it ends)");
-  run(wait_verb, wait);
-  run(named("cancel", "Stop a job; `job show` says what that does"), cancel);
+  wait_verb.does(session, wait, arguments);
+  named("cancel", "Stop a job; `job show` says what that does").does(session, cancel, arguments);
   const auto resolve_verb = named("resolve", "Choose for a parked job");
   resolve_verb.option("choice", arguments->choice, "One of the job's choices").required();
   add_wait_options(resolve_verb, session.change);
-  run(resolve_verb, resolve);
+  resolve_verb.does(session, resolve, arguments);
 }
 
 }  // namespace reeve::cli

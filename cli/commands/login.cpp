@@ -101,7 +101,7 @@ void add_login(const Verb& app, Session& session) {
                "Expected SHA-256 fingerprint of the server's CA");
   login.option("--name", arguments->name, "Name of the context (default: default)");
   login.flag("-y,--yes", arguments->yes, "Trust the shown fingerprint without asking");
-  login.does(session, [&session, arguments] { return log_in(session, *arguments); });
+  login.does(session, log_in, arguments);
 
   const auto context = app.add_noun("context", "Show and choose remembered servers");
   context.add("list", "List contexts").does(session, [] { return list_contexts(); });

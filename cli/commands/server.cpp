@@ -103,11 +103,11 @@ void add_server(const Verb& app, Session& session) {
       .required();
   create_verb.option("--days", arguments->days, "How long it works (default: until revoked)")
       .between(1, 36500);
-  create_verb.does(session, [&session, arguments] { return create_token(session, *arguments); });
+  create_verb.does(session, create_token, arguments);
   const auto delete_verb = token.add("delete", "Revoke a token at once").alias("rm");
   delete_verb.option("name", arguments->name, "Display name or tokens/UID").required();
   delete_verb.flag("-y,--yes", arguments->yes, "Do not ask");
-  delete_verb.does(session, [&session, arguments] { return delete_token(session, *arguments); });
+  delete_verb.does(session, delete_token, arguments);
 }
 
 }  // namespace reeve::cli

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/session.h"
@@ -53,6 +55,14 @@ class Verb {
 
   /// What the session's run does when the command line asks for this verb.
   void does(Session& session, std::function<Status()> action) const;
+  /// The same for a function of what was typed.
+  template <class Arguments>
+  void does(Session& session, Status (*function)(Session&, const Arguments&),
+            std::shared_ptr<Arguments> arguments) const {
+    does(session, [&session, function, arguments = std::move(arguments)] {
+      return function(session, *arguments);
+    });
+  }
 
  private:
   CLI::App& app_;

@@ -215,7 +215,7 @@ void add_update(const Verb& vm, Session& session) {
   verb.option("--description", arguments->description, "New description");
   verb.repeated("--label", arguments->labels, "KEY=VALUE, added to the labels; may be repeated");
   add_change_options(verb, session.change);
-  verb.does(session, [&session, arguments] { return update(session, *arguments); });
+  verb.does(session, update, arguments);
 }
 
 void add_console(const Verb& vm, Session& session) {
@@ -227,7 +227,7 @@ void add_console(const Verb& vm, Session& session) {
   verb.flag("--no-follow", options->no_follow, "Print what is kept and leave");
   verb.option("--until", options->until, "Leave successfully once the output has this text");
   verb.option("--timeout", options->timeout_seconds, "With --until: seconds to wait for it");
-  verb.does(session, [&session, options] { return attach_console(session, *options); });
+  verb.does(session, attach_console, options);
 }
 
 }  // namespace
@@ -238,11 +238,11 @@ void add_vm(const Verb& app, Session& session) {
   const auto list_verb = vm.add("list", "List machines");
   list_verb.alias("ls");
   add_list_arguments(list_verb, list_arguments);
-  list_verb.does(session, [&session, list_arguments] { return list(session, *list_arguments); });
+  list_verb.does(session, list, list_arguments);
   auto name = std::make_shared<std::string>();
   const auto show_verb = vm.add("show", "Show one machine and what can be done with it");
   show_verb.option("vm", *name, "Name, uid or uid prefix").required();
-  show_verb.does(session, [&session, name] { return show(session, *name); });
+  show_verb.does(session, show, name);
   add_vm_create(vm, session);
   using Stub = v1::VmService::Stub;
   add_power_verb<v1::StartVmRequest>(vm, "start", "Start stopped machines", session,

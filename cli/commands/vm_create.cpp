@@ -179,7 +179,7 @@ void add_vm_create(const Verb& vm, Session& session) {
   verb.flag("--guest-agent", arguments->guest_agent, "Give it a qemu-guest-agent channel");
   verb.flag("--start", arguments->start, "Start it once it is made");
   add_change_options(verb, session.change);
-  verb.does(session, [&session, arguments] { return create(session, *arguments); });
+  verb.does(session, create, arguments);
 }
 
 }  // namespace reeve::cli
