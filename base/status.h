@@ -10,10 +10,12 @@
 #include <cstdint>
 #include <cstdlib>
 #include <map>
+#include <memory>
+#include <new>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
-#include <variant>
 
 namespace reeve {
 
@@ -54,81 +56,108 @@ class Reason {
 
 class [[nodiscard]] Error {
  public:
-  Error(Code code, Reason reason, std::string message)
-      : code_(code), reason_(reason.text()), message_(std::move(message)) {}
+  Error(Code code, Reason reason, std::string message);
+  Error(const Error& other);
+  Error(Error&&) noexcept = default;
+  Error& operator=(const Error& other) { return *this = Error(other); }
+  Error& operator=(Error&&) noexcept = default;
+  ~Error() = default;
 
   /// Rebuilds an error that crossed a process boundary (journal, link). Not for new errors: their
   /// reason is a literal.
-  static Error from_wire(Code code, std::string reason, std::string message) {
-    Error error(code, "UNKNOWN", std::move(message));
-    error.reason_ = std::move(reason);
-    return error;
-  }
+  static Error from_wire(Code code, std::string reason, std::string message);
 
   Code code() const { return code_; }
-  std::string_view reason() const { return reason_; }
-  const std::string& message() const { return message_; }
+  std::string_view reason() const;
+  const std::string& message() const;
   /// What would fix it, as a sentence for a person; may be empty.
-  const std::string& remedy() const { return remedy_; }
+  const std::string& remedy() const;
   /// Resource the error is about ("vms/3f..."); may be empty.
-  const std::string& resource() const { return resource_; }
+  const std::string& resource() const;
   /// The numbers of the message as data ("needed_mib" -> "512").
-  const std::map<std::string, std::string, std::less<>>& metadata() const { return metadata_; }
+  const std::map<std::string, std::string, std::less<>>& metadata() const;
 
   /// Says what was being attempted; keeps code and reason. Reads "attempt: cause".
-  Error during(std::string_view attempt) && {
-    message_.insert(0, ": ").insert(0, attempt);
-    return std::move(*this);
-  }
-  Error remedy(std::string text) && {
-    remedy_ = std::move(text);
-    return std::move(*this);
-  }
-  Error resource(std::string name) && {
-    resource_ = std::move(name);
-    return std::move(*this);
-  }
-  Error with(std::string key, std::string value) && {
-    metadata_.insert_or_assign(std::move(key), std::move(value));
-    return std::move(*this);
-  }
+  Error during(std::string_view attempt) &&;
+  Error remedy(std::string text) &&;
+  Error resource(std::string name) &&;
+  Error with(std::string key, std::string value) &&;
 
  private:
+  /// On the heap and compiled once: what a call returns when all is well stays small, and hundreds
+  /// of files do not each compile five strings and a map.
+  struct Details;
+  struct Drop {
+    void operator()(Details* details) const;
+  };
+  const Details& details() const;
+
+  std::unique_ptr<Details, Drop> details_;  // empty when moved from
   Code code_;
-  std::string reason_;
-  std::string message_;
-  std::string remedy_;
-  std::string resource_;
-  std::map<std::string, std::string, std::less<>> metadata_;
 };
 
+/// A value, or why there is none. Not a std::variant: with one, and the whole Error in it, every
+/// file took a fifth longer to compile.
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}
+  Result(T value) : value_(std::move(value)), ok_(true) {}
+  Result(Error error) : error_(std::move(error)), ok_(false) {}
+  Result(const Result& other) requires std::is_copy_constructible_v<T> : ok_(other.ok_) {
+    if (ok_)
+      ::new (&value_) T(other.value_);
+    else
+      ::new (&error_) Error(other.error_);
+  }
+  Result(Result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(other.ok_) {
+    take(std::move(other));
+  }
+  Result& operator=(Result other) noexcept(std::is_nothrow_move_constructible_v<T>) {
+    drop();
+    ok_ = other.ok_;
+    take(std::move(other));
+    return *this;
+  }
+  ~Result() { drop(); }
 
-  bool ok() const { return state_.index() == 0; }
-  const T& value() const& { return require(ok()), *std::get_if<0>(&state_); }
-  T& value() & { return require(ok()), *std::get_if<0>(&state_); }
-  T&& value() && { return require(ok()), std::move(*std::get_if<0>(&state_)); }
-  const Error& error() const& { return require(!ok()), *std::get_if<1>(&state_); }
-  Error&& error() && { return require(!ok()), std::move(*std::get_if<1>(&state_)); }
+  bool ok() const { return ok_; }
+  const T& value() const& { return require(ok_), value_; }
+  T& value() & { return require(ok_), value_; }
+  T&& value() && { return require(ok_), std::move(value_); }
+  const Error& error() const& { return require(!ok_), error_; }
+  Error&& error() && { return require(!ok_), std::move(error_); }
 
  private:
   static void require(bool right_side) {
     if (!right_side) std::abort();  // asking for the absent side is a bug, never a condition
   }
+  void take(Result&& other) {
+    if (ok_)
+      ::new (&value_) T(std::move(other.value_));
+    else
+      ::new (&error_) Error(std::move(other.error_));
+  }
+  void drop() {
+    if (ok_)
+      value_.~T();
+    else
+      error_.~Error();
+  }
 
-  std::variant<T, Error> state_;
+  union {
+    T value_;
+    Error error_;
+  };
+  bool ok_;
 };
 
 /// Success is the unit value: `return {};`.
+struct Done {};
 template <>
-class [[nodiscard]] Result<void> : public Result<std::monostate> {
+class [[nodiscard]] Result<void> : public Result<Done> {
  public:
-  Result() : Result<std::monostate>(std::monostate{}) {}
-  Result(Error error) : Result<std::monostate>(std::move(error)) {}
+  Result() : Result<Done>(Done{}) {}
+  Result(Error error) : Result<Done>(std::move(error)) {}
 };
 using Status = Result<void>;
 

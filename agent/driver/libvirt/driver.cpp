@@ -132,10 +132,9 @@ Result<T> LibvirtDriver::call(std::string_view attempt, std::chrono::millisecond
 
 Status LibvirtDriver::change(std::string_view attempt, std::string_view uid,
                              std::function<Status(virDomainPtr)> work) {
-  using Nothing = std::monostate;
-  auto outcome = call<Nothing>(
+  auto outcome = call<Done>(
       attempt, options_.change_deadline,
-      [id = std::string(uid), work = std::move(work)](const Connect& connect) -> Result<Nothing> {
+      [id = std::string(uid), work = std::move(work)](const Connect& connect) -> Result<Done> {
         const auto domain = TRY(find_domain(connect.get(), id));
         return TRY(work(domain.get()));
       });
@@ -297,25 +296,22 @@ SerialConsole* LibvirtDriver::serial_console() {
 }
 
 Status LibvirtDriver::save(std::string_view uid, const std::string& path) {
-  using Nothing = std::monostate;
-  auto outcome =
-      call<Nothing>("saving the guest", options_.save_deadline,
-                    [id = std::string(uid), path](const Connect& connect) -> Result<Nothing> {
-                      const auto domain = TRY(find_domain(connect.get(), id));
-                      return TRY(save_guest(domain.get(), path));
-                    });
+  auto outcome = call<Done>("saving the guest", options_.save_deadline,
+                            [id = std::string(uid), path](const Connect& connect) -> Result<Done> {
+                              const auto domain = TRY(find_domain(connect.get(), id));
+                              return TRY(save_guest(domain.get(), path));
+                            });
   if (!outcome.ok()) return std::move(outcome).error();
   return {};
 }
 
 Status LibvirtDriver::restore(std::string_view uid, const std::string& path) {
-  using Nothing = std::monostate;
-  auto outcome = call<Nothing>("restoring the guest", options_.save_deadline,
-                               [id = std::string(uid), path,
-                                now = clock_.wall()](const Connect& connect) -> Result<Nothing> {
-                                 const auto domain = TRY(find_domain(connect.get(), id));
-                                 return TRY(restore_guest(domain.get(), path, now));
-                               });
+  auto outcome = call<Done>(
+      "restoring the guest", options_.save_deadline,
+      [id = std::string(uid), path, now = clock_.wall()](const Connect& connect) -> Result<Done> {
+        const auto domain = TRY(find_domain(connect.get(), id));
+        return TRY(restore_guest(domain.get(), path, now));
+      });
   if (!outcome.ok()) return std::move(outcome).error();
   return {};
 }
