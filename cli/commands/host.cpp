@@ -110,14 +110,19 @@ Status update(Session& session, const HostArguments& arguments) {
 Status remove(Session& session, const HostArguments& arguments) {
   Client& client = *TRY(session.client());
   const auto host = TRY(select_host(client, arguments.name));
+  const bool dry_run = session.change.dry_run;
   TRY(confirm(
       "Remove host " + printable(host.display_name()) + " from the inventory? Its machines run on.",
-      arguments.yes));
+      arguments.yes || dry_run));
   v1::DeleteHostRequest request;
   request.set_name(host.name());
   request.set_force(arguments.force);
-  TRY(client.call(&v1::HostService::Stub::DeleteHost, client.hosts(), request));
-  note("host " + printable(host.display_name()) + " removed");
+  request.set_validate_only(dry_run);
+  const auto removed =
+      TRY(client.call(&v1::HostService::Stub::DeleteHost, client.hosts(), request));
+  note(fmt::format("host {} {}, with the records of {} machines and {} images",
+                   printable(host.display_name()), dry_run ? "would be removed" : "removed",
+                   removed.vms_size(), removed.images_size()));
   return {};
 }
 
@@ -152,6 +157,7 @@ void add_host(const Verb& app, Session& session) {
   delete_verb.option("host", arguments->name, "Name, uid or uid prefix").required();
   delete_verb.flag("--force", arguments->force, "Also with machines and images on it");
   delete_verb.flag("-y,--yes", arguments->yes, "Do not ask");
+  add_dry_run(delete_verb, session.change);
   delete_verb.does(session, remove, arguments);
 }
 

@@ -16,6 +16,8 @@ namespace reeve::server {
 
 namespace {
 
+constexpr int kAllOfAHost = 100'000;
+
 std::string uid_part(const std::string& name) {
   return name.substr(name.find('/') + 1);
 }
@@ -38,24 +40,30 @@ Status check_update(const v1::UpdateHostRequest& request) {
   return check.outcome();
 }
 
-/// Everything that is recorded about a host goes with it. Aborted/RESOURCE_BUSY while a job works
-/// there.
-Status remove_contents(db::Transaction& tx, Inventory& inventory, const std::string& host_uid,
-                       const db::Change& change) {
-  db::VmRepo vms(tx);
+/// What is recorded about a host and goes with it. Aborted/RESOURCE_BUSY while a job works there.
+Result<v1::DeleteHostResponse> contents(db::ReadTransaction& tx, Inventory& inventory,
+                                        const std::string& host_uid) {
+  v1::DeleteHostResponse found;
   for (const auto& row : TRY(inventory.vms_on(host_uid))) {
     TRY(inventory.require_free(vm_name(row.uid)));
-    TRY(vms.remove(row.uid, "", change));
+    found.add_vms(vm_name(row.uid));
   }
-  db::ImageRepo images(tx);
-  constexpr int kBatch = 100'000;
-  for (const auto& row :
-       TRY(images.list({.host_uid = host_uid}, db::ObjectOrder::Name, {.limit = kBatch}))) {
+  for (const auto& row : TRY(db::ImageReader(tx).list({.host_uid = host_uid}, db::ObjectOrder::Name,
+                                                      {.limit = kAllOfAHost}))) {
     TRY(inventory.require_free(image_name(row.uid)));
-    TRY(images.remove(row.uid, "", change));
+    found.add_images(image_name(row.uid));
   }
+  return found;
+}
+
+Status remove_contents(db::Transaction& tx, const v1::DeleteHostResponse& contents,
+                       const std::string& host_uid, const db::Change& change) {
+  db::VmRepo vms(tx);
+  for (const auto& name : contents.vms()) TRY(vms.remove(uid_part(name), "", change));
+  db::ImageRepo images(tx);
+  for (const auto& name : contents.images()) TRY(images.remove(uid_part(name), "", change));
   db::HypervisorRepo hypervisors(tx);
-  for (const auto& row : TRY(hypervisors.list({.host_uid = host_uid}, {.limit = kBatch})))
+  for (const auto& row : TRY(hypervisors.list({.host_uid = host_uid}, {.limit = kAllOfAHost})))
     TRY(hypervisors.remove(row.uid, "", change));
   return {};
 }
@@ -100,10 +108,12 @@ Result<v1::DeleteHostResponse> apply_delete(db::Transaction& tx,
   Inventory inventory(tx, now);
   if (!request.force())
     if (auto refusal = TRY(inventory.deletion_refusal(row))) return std::move(*refusal);
+  auto removed = TRY(contents(tx, inventory, row.uid));
+  if (request.validate_only()) return removed;
   const db::Change change{.actor = caller.actor, .time = now};
-  TRY(remove_contents(tx, inventory, row.uid, change));
+  TRY(remove_contents(tx, removed, row.uid, change));
   TRY(repo.remove(row.uid, "", change));
-  return v1::DeleteHostResponse{};
+  return removed;
 }
 
 class Hosts final : public HostService {
@@ -161,9 +171,10 @@ class Hosts final : public HostService {
         [request, caller, now = parts_.now()](db::Transaction& tx) {
           return apply_delete(tx, request, caller, now);
         },
-        [pool = parts_.pool, host_uid,
+        [pool = parts_.pool, host_uid, only_asked = request.validate_only(),
          reply = std::move(reply)](Result<v1::DeleteHostResponse> result) {
-          if (result.ok()) pool->disconnect(host_uid, "HOST_REVOKED", "this host was removed");
+          if (result.ok() && !only_asked)
+            pool->disconnect(host_uid, "HOST_REVOKED", "this host was removed");
           reply(std::move(result));
         });
   }

@@ -124,10 +124,10 @@ struct Scene {
                cluster.core().images().update(cluster.caller, update, std::move(reply));
              })}};
   }
-  /// DeleteHost knows no validate_only: when it is possible, the host is gone.
   Answers host_calls() {
     v1::DeleteHostRequest remove;
     remove.set_name("hosts/" + host().uid);
+    remove.set_validate_only(true);
     v1::UpdateHostRequest update;
     update.mutable_host()->set_name(remove.name());
     update.mutable_host()->set_display_name("renamed");

@@ -594,6 +594,44 @@ TEST_CASE("a history longer than ten thousand versions is listed from its beginn
   CHECK(page.events(0).revision() == before + 1);
 }
 
+TEST_CASE("what goes with a host is shown before it is removed", "[core]") {
+  Scene s;
+  const auto web = s.make("web", true);
+  const auto mail = s.make("mail", false);
+  v1::DeleteHostRequest request;
+  request.set_name("hosts/" + s.cluster.hosts[0]->uid);
+  const auto remove = [&] {
+    auto answer = std::make_shared<std::optional<Result<v1::DeleteHostResponse>>>();
+    s.cluster.core().hosts().remove(
+        s.cluster.caller, request,
+        [answer](Result<v1::DeleteHostResponse> result) { answer->emplace(std::move(result)); });
+    REQUIRE(s.cluster.run_until([&] { return answer->has_value(); }, 1min));
+    return **answer;
+  };
+  request.set_validate_only(true);
+  CHECK(remove().error().reason() == "HOST_NOT_EMPTY");
+  request.set_force(true);
+  request.set_etag("other");
+  CHECK(remove().error().reason() == "STALE_ETAG");
+  request.clear_etag();
+  const auto shown = remove();
+  REQUIRE(shown.ok());
+  CHECK(std::vector<std::string>(shown.value().vms().begin(), shown.value().vms().end()) ==
+        std::vector{mail, web});
+  CHECK(std::vector<std::string>(shown.value().images().begin(), shown.value().images().end()) ==
+        std::vector{s.image});
+  // Nothing went, and the host is not cut off.
+  s.cluster.world.run_for(1min);
+  CHECK(s.state(web) == Vm::STATE_RUNNING);
+  CHECK(succeed(s.cluster, s.start(mail)) == mail);
+
+  request.set_validate_only(false);
+  const auto removed = remove();
+  REQUIRE(removed.ok());
+  CHECK(removed.value().SerializeAsString() == shown.value().SerializeAsString());
+  CHECK_FALSE(s.cluster.vm(web.substr(4)));
+}
+
 TEST_CASE("a cancelled job undoes what it did", "[core]") {
   Scene s;
   const auto created = s.cluster.must_answer(create_vm(s.cluster, "web", s.image, true, s.fresh()));
