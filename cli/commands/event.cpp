@@ -46,11 +46,12 @@ Status audit(Session& session) {
   const Format format = TRY(session.format());
   if (format == Format::Name)
     return Error{Code::InvalidArgument, "USAGE", "audit entries have no name; choose another -o"};
-  const bool wide = format == Format::Wide || format == Format::Csv;
-  const Table table = make_table(all, audit_columns(), wide);
-  if (format == Format::Csv) return print(render_csv(table)), Status{};
+  if (format == Format::Csv)
+    return print(render_csv(make_table(all, audit_columns(), Columns::Csv))), Status{};
   if (format == Format::Table || format == Format::Wide)
-    return print(render_table(table)), Status{};
+    return print(render_table(make_table(all, audit_columns(),
+                                         format == Format::Wide ? Columns::Wide : Columns::Usual))),
+           Status{};
   std::string json = "[";
   for (const auto& entry : all) json += (json.size() > 1 ? ",\n" : "\n") + to_json(entry, false);
   json += "\n]\n";

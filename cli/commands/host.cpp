@@ -32,7 +32,8 @@ Status list(Session& session, const HostArguments& arguments) {
 }
 
 std::string describe(const v1::Host& host) {
-  std::string out = render_table(make_table(std::vector{host}, host_columns(), false)) + "\n";
+  std::string out =
+      render_table(make_table(std::vector{host}, host_columns(), Columns::Usual)) + "\n";
   const auto& status = host.status();
   out += fmt::format(
       "uid:      {}\nos:       {}, kernel {}\ncpu:      {} ({} threads, {} cores, {} "

@@ -27,7 +27,8 @@ Status list(Session& session, const HypervisorArguments& arguments) {
 }
 
 std::string describe(const v1::Hypervisor& hypervisor) {
-  std::string out = render_table(make_table(std::vector{hypervisor}, hypervisor_columns(), false));
+  std::string out =
+      render_table(make_table(std::vector{hypervisor}, hypervisor_columns(), Columns::Usual));
   out += fmt::format(
       "\nname:         {}\nuri:          {}\ncapabilities: {}\n", hypervisor.name(),
       printable(hypervisor.uri()),

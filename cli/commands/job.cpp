@@ -31,7 +31,8 @@ Status list(Session& session, const JobArguments& arguments) {
 }
 
 std::string describe(const v1::Job& job) {
-  std::string out = render_table(make_table(std::vector{job}, job_columns(), false)) + "\n";
+  std::string out =
+      render_table(make_table(std::vector{job}, job_columns(), Columns::Usual)) + "\n";
   int number = 0;
   for (const auto& step : job.steps()) {
     out += fmt::format("{:2}. {:<28} {:<8}", ++number, step.title(),

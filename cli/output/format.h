@@ -1,7 +1,7 @@
 // cli/output/format.h - the ways to print what the server answered.
 //
-// Machine formats (json, yaml) are the API's own JSON; csv holds the wide table with raw numbers.
-// Data goes to stdout, everything else to stderr.
+// Machine formats (json, yaml) are the API's own JSON; csv holds the wide table with bytes and
+// times. Data goes to stdout, everything else to stderr.
 #pragma once
 
 #include <functional>
@@ -25,7 +25,12 @@ struct Column {
   std::string title{};
   std::function<std::string(const T&)> text{};
   bool wide = false;  ///< only with -o wide and csv
+  /// What csv has instead, where the text is rounded for people.
+  std::string csv_title{};
+  std::function<std::string(const T&)> csv_text{};
 };
+
+enum class Columns : std::uint8_t { Usual, Wide, Csv };
 
 struct Table {
   std::vector<std::string> titles{};
@@ -41,19 +46,26 @@ std::string to_json(const google::protobuf::Message& message, bool pretty);
 std::string json_to_yaml(const std::string& json);
 
 template <class T>
-Table make_table(const std::vector<T>& items, const std::vector<Column<T>>& columns, bool wide) {
+Table make_table(const std::vector<T>& items, const std::vector<Column<T>>& columns,
+                 Columns which) {
   Table table;
+  const auto shown = [&](const Column<T>& column) {
+    return which != Columns::Usual || !column.wide;
+  };
+  const auto raw = [&](const Column<T>& column) {
+    return which == Columns::Csv && column.csv_text != nullptr;
+  };
   for (const auto& column : columns)
-    if (wide || !column.wide) table.titles.push_back(column.title);
+    if (shown(column)) table.titles.push_back(raw(column) ? column.csv_title : column.title);
   for (const auto& item : items) {
     auto& row = table.rows.emplace_back();
     for (const auto& column : columns)
-      if (wide || !column.wide) row.push_back(column.text(item));
+      if (shown(column)) row.push_back(raw(column) ? column.csv_text(item) : column.text(item));
   }
   return table;
 }
 
-/// "2.0 GiB"; raw bytes in machine formats are the caller's business.
+/// "2.0 GiB".
 std::string human_bytes(std::int64_t bytes);
 /// "3m", "2h", "5d" since `rfc_seconds` (unix seconds) until `now_seconds`.
 std::string human_age(std::int64_t then_seconds, std::int64_t now_seconds);
@@ -68,9 +80,9 @@ template <class T>
 std::string render_list(const std::vector<T>& items, const std::vector<Column<T>>& columns,
                         Format format) {
   switch (format) {
-    case Format::Table: return render_table(make_table(items, columns, false));
-    case Format::Wide: return render_table(make_table(items, columns, true));
-    case Format::Csv: return render_csv(make_table(items, columns, true));
+    case Format::Table: return render_table(make_table(items, columns, Columns::Usual));
+    case Format::Wide: return render_table(make_table(items, columns, Columns::Wide));
+    case Format::Csv: return render_csv(make_table(items, columns, Columns::Csv));
     case Format::Name: {
       std::string out;
       for (const auto& item : items) out += item.name() + "\n";

@@ -4,14 +4,45 @@
 
 #include <fmt/format.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "cli/output/vm_page.h"
 
 namespace reeve::cli {
 namespace {
 
-std::string age(const google::protobuf::Timestamp& time) {
-  return time.seconds() == 0 ? "-" : human_age(time.seconds(), std::time(nullptr));
+/// A size: rounded for people, in bytes for csv.
+template <class T>
+Column<T> size_column(const std::string& title, std::int64_t (*bytes)(const T&)) {
+  return {.title = title,
+          .text = [bytes](const T& item) { return human_bytes(bytes(item)); },
+          .csv_title = title + " BYTES",
+          .csv_text = [bytes](const T& item) { return std::to_string(bytes(item)); }};
+}
+
+/// A moment: how long ago for people, when for csv; empty there when it was never.
+template <class T>
+Column<T> age_column(const std::string& title, const std::string& csv_title,
+                     const google::protobuf::Timestamp& (*time)(const T&),
+                     const std::string& never = "-") {
+  return {.title = title,
+          .text =
+              [time, never](const T& item) {
+                const auto seconds = time(item).seconds();
+                return seconds == 0 ? never : human_age(seconds, std::time(nullptr));
+              },
+          .csv_title = csv_title,
+          .csv_text =
+              [time](const T& item) {
+                const WallTime at{std::chrono::seconds(time(item).seconds())};
+                return time(item).seconds() == 0 ? "" : to_rfc3339(at);
+              }};
+}
+
+template <class T>
+Column<T> wide(Column<T> column) {
+  column.wide = true;
+  return column;
 }
 
 std::string join_map(const google::protobuf::Map<std::string, std::string>& labels) {
@@ -54,18 +85,20 @@ const std::vector<Column<v1::VirtualMachine>>& vm_columns() {
       {"NAME", [](const Vm& v) { return v.display_name(); }},
       {"STATE", vm_state},
       {"CPUS", [](const Vm& v) { return std::to_string(v.spec().cpus()); }},
-      {"MEMORY", [](const Vm& v) { return human_bytes(v.spec().memory_mib() << 20); }},
+      size_column<Vm>("MEMORY", [](const Vm& v) { return v.spec().memory_mib() << 20; }),
       {"HOST",
        [](const Vm& v) {
          return short_uid(v.status().host().empty() ? v.spec().host() : v.status().host());
        }},
       {"ADDRESSES", [](const Vm& v) { return join_list(v.status().addresses()); }},
-      {"AGE", [](const Vm& v) { return age(v.create_time()); }},
+      age_column<Vm>(
+          "AGE", "CREATED", [](const Vm& v) -> auto& { return v.create_time(); }),
       {"UID", [](const Vm& v) { return v.uid(); }, true},
       {"HYPERVISOR", [](const Vm& v) { return v.spec().hypervisor(); }, true},
       {"ADDRESS", first_address, true},
       {"GUEST OS", [](const Vm& v) { return v.status().guest().os_name(); }, true},
-      {"SEEN", [](const Vm& v) { return age(v.status().observe_time()); }, true},
+      wide(age_column<Vm>(
+          "SEEN", "SEEN", [](const Vm& v) -> auto& { return v.status().observe_time(); })),
       {"REASON", [](const Vm& v) { return v.state_reason(); }, true},
       {"PENDING", [](const Vm& v) { return join_list(v.status().pending_restart()); }, true},
       {"JOB", [](const Vm& v) { return v.active_job(); }, true},
@@ -80,10 +113,11 @@ const std::vector<Column<v1::Host>>& host_columns() {
       {"NAME", [](const Host& h) { return h.display_name(); }},
       {"STATE", [](const Host& h) { return short_enum(Host::State_Name(h.state()), "STATE_"); }},
       {"CPUS", [](const Host& h) { return std::to_string(h.status().cpu().threads()); }},
-      {"MEMORY", [](const Host& h) { return human_bytes(h.status().memory_mib() << 20); }},
-      {"FREE DISK", [](const Host& h) { return human_bytes(h.status().store_free_bytes()); }},
+      size_column<Host>("MEMORY", [](const Host& h) { return h.status().memory_mib() << 20; }),
+      size_column<Host>("FREE DISK", [](const Host& h) { return h.status().store_free_bytes(); }),
       {"HYPERVISORS", hypervisors_of},
-      {"SEEN", [](const Host& h) { return age(h.status().last_seen_time()); }},
+      age_column<Host>(
+          "SEEN", "SEEN", [](const Host& h) -> auto& { return h.status().last_seen_time(); }),
       {"UID", [](const Host& h) { return h.uid(); }, true},
       {"CPU MODEL", [](const Host& h) { return h.status().cpu().model(); }, true},
       {"KERNEL", [](const Host& h) { return h.status().kernel(); }, true},
@@ -123,9 +157,10 @@ const std::vector<Column<v1::Image>>& image_columns() {
          return i.format() == 0 ? "-" : short_enum(v1::DiskFormat_Name(i.format()), "DISK_FORMAT_");
        }},
       {"STATE", [](const Image& i) { return short_enum(Image::State_Name(i.state()), "STATE_"); }},
-      {"SIZE", [](const Image& i) { return human_bytes(i.size_bytes()); }},
-      {"VIRTUAL SIZE", [](const Image& i) { return human_bytes(i.virtual_size_bytes()); }},
-      {"AGE", [](const Image& i) { return age(i.create_time()); }},
+      size_column<Image>("SIZE", [](const Image& i) { return i.size_bytes(); }),
+      size_column<Image>("VIRTUAL SIZE", [](const Image& i) { return i.virtual_size_bytes(); }),
+      age_column<Image>(
+          "AGE", "CREATED", [](const Image& i) -> auto& { return i.create_time(); }),
       {"UID", [](const Image& i) { return i.uid(); }, true},
       {"COPIES", [](const Image& i) { return std::to_string(i.copies_size()); }, true},
       {"SHA256", [](const Image& i) { return i.sha256(); }, true},
@@ -149,7 +184,8 @@ const std::vector<Column<v1::Job>>& job_columns() {
              return step.title();
          return std::string("-");
        }},
-      {"AGE", [](const Job& j) { return age(j.create_time()); }},
+      age_column<Job>(
+          "AGE", "CREATED", [](const Job& j) -> auto& { return j.create_time(); }),
       {"ERROR", [](const Job& j) { return j.error().message(); }},
       {"JOB", [](const Job& j) { return j.name(); }, true},
       {"RESOURCE", [](const Job& j) { return j.target(); }, true},
@@ -162,7 +198,8 @@ const std::vector<Column<v1::AuditEntry>>& audit_columns() {
   using v1::AuditEntry;
   static const std::vector<Column<AuditEntry>> columns{
       {"SEQ", [](const AuditEntry& a) { return std::to_string(a.sequence()); }},
-      {"AGE", [](const AuditEntry& a) { return age(a.time()); }},
+      age_column<AuditEntry>(
+          "AGE", "TIME", [](const AuditEntry& a) -> auto& { return a.time(); }),
       {"ACTOR", [](const AuditEntry& a) { return a.actor(); }},
       {"METHOD", [](const AuditEntry& a) { return a.method(); }},
       {"RESOURCE", [](const AuditEntry& a) { return a.resource(); }},
@@ -180,9 +217,10 @@ const std::vector<Column<v1::ApiToken>>& token_columns() {
   static const std::vector<Column<ApiToken>> columns{
       {"NAME", [](const ApiToken& t) { return t.display_name(); }},
       {"ROLE", [](const ApiToken& t) { return short_enum(v1::Role_Name(t.role()), "ROLE_"); }},
-      {"AGE", [](const ApiToken& t) { return age(t.create_time()); }},
-      {"USED",
-       [](const ApiToken& t) { return t.has_last_use_time() ? age(t.last_use_time()) : "never"; }},
+      age_column<ApiToken>(
+          "AGE", "CREATED", [](const ApiToken& t) -> auto& { return t.create_time(); }),
+      age_column<ApiToken>(
+          "USED", "USED", [](const ApiToken& t) -> auto& { return t.last_use_time(); }, "never"),
       {"TOKEN", [](const ApiToken& t) { return t.name(); }},
   };
   return columns;

@@ -60,7 +60,7 @@ std::string first_address(const v1::VirtualMachine& vm) {
 }
 
 std::string vm_page(const v1::VirtualMachine& vm) {
-  std::string out = render_table(make_table(std::vector{vm}, vm_columns(), false)) + "\n";
+  std::string out = render_table(make_table(std::vector{vm}, vm_columns(), Columns::Usual)) + "\n";
   out += "uid:         " + vm.uid() + "\n";
   if (!vm.state_reason().empty()) out += "because:     " + printable(vm.state_reason()) + "\n";
   out += "limits:      " + limits_of(vm.spec().limits()) + "\n";

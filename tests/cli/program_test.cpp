@@ -26,7 +26,6 @@ TEST_CASE("wrong command lines exit with 2", "[cli]") {
                                                     {"vm", "list", "-o", "xml"},
                                                     {"job", "resolve", "x", "retry", "--dry-run"},
                                                     {"job", "cancel", "x", "--dry-run"},
-                                                    {"host", "delete", "x", "--dry-run"},
                                                     {"completion", "tcsh"}};
   for (const auto& arguments : wrong) {
     CAPTURE(arguments);

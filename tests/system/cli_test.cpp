@@ -61,7 +61,7 @@ TEST_CASE("machines are found by name, uid, prefix and glob, and listed in every
 
   const auto csv = lines_of(estate.reeve({"-o", "csv", "vm", "list"}).output);
   REQUIRE(csv.size() == 4);
-  CHECK(csv[0].starts_with("NAME,STATE,CPUS,MEMORY,HOST"));
+  CHECK(csv[0].starts_with("NAME,STATE,CPUS,MEMORY BYTES,HOST,ADDRESSES,CREATED,"));
   CHECK(csv[1].starts_with("other,STOPPED,1,"));
   CHECK(has(csv[2], "," + uid + ","));
   const auto wide = lines_of(estate.reeve({"vm", "list", "-o", "wide"}).output);
@@ -202,6 +202,11 @@ TEST_CASE("hosts are enrolled by the printed line, changed and removed", "[syste
   create_vm(estate, "web");
   CHECK(estate.reeve({"host", "delete", "host-1", "--yes"}).exit_code == 4);
   CHECK(estate.reeve({"host", "delete", "rack-7"}).exit_code == 2);  // nobody there to ask
+  const auto shown = estate.reeve({"host", "delete", "host-1", "--force", "--dry-run"});
+  CHECK(shown.exit_code == 0);
+  CHECK(has(shown.errors, "would be removed, with the records of 1 machines and 0 images"));
+  CHECK(estate.reeve({"host", "delete", "rack-7", "--dry-run"}).exit_code == 0);
+  CHECK(estate.reeve({"host", "show", "rack-7"}).exit_code == 0);
   CHECK(estate.reeve({"host", "delete", "rack-7", "--yes"}).exit_code == 0);
   CHECK(estate.reeve({"host", "list", "-o", "name"}).output ==
         host("host-1").at("name").get<std::string>() + "\n");
