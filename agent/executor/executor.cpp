@@ -10,9 +10,11 @@ namespace {
 
 constexpr std::chrono::milliseconds kProgressInterval{200};
 
-v1::StepResult result_of(const std::string& key, const Result<Facts>& facts) {
+v1::StepResult result_of(const std::string& key, std::uint32_t attempt,
+                         const Result<Facts>& facts) {
   v1::StepResult result;
   result.set_key(key);
+  result.set_attempt(attempt);
   if (!facts.ok()) {
     *result.mutable_error() = to_proto(facts.error());
     return result;
@@ -30,6 +32,7 @@ bool is_about_image(const v1::Action& action) {
 /// One step from arrival to its result in the outbox.
 struct Executor::Run {
   std::string key{};
+  std::uint32_t attempt = 0;
   std::string subject{};
   v1::Action action{};
   std::unique_ptr<Step> step{};
@@ -60,19 +63,26 @@ void Executor::restore(std::vector<std::pair<std::uint64_t, v1::StepResult>> res
 
 void Executor::run(const v1::RunStep& request) {
   const std::string& key = request.key();
-  if (runs_.contains(key)) return;  // its result follows
-  if (const auto it = unacknowledged_.find(key); it != unacknowledged_.end())
-    return reports_.finished(it->second.result);
+  if (const auto it = runs_.find(key); it != runs_.end()) {  // its result follows
+    it->second->attempt = std::max(it->second->attempt, request.attempt());
+    return;
+  }
+  if (const auto it = unacknowledged_.find(key); it != unacknowledged_.end()) {
+    if (request.attempt() <= it->second.result.attempt())
+      return reports_.finished(it->second.result);
+    acknowledge({key});  // who asks for the next attempt has had the result of this one
+  }
   auto valid = validate_key(key);
   if (valid.ok()) valid = validate_action(request.action(), world_->policy);
   if (valid.ok() && runs_.size() >= kMaxQueuedSteps)
     valid = Error{Code::ResourceExhausted, "AGENT_BUSY", "too many steps wait on this host"};
   if (!valid.ok()) {
     log::warning("step refused", valid.error(), {{"step", key.substr(0, 64)}});
-    return reports_.finished(result_of(key, std::move(valid).error()));
+    return reports_.finished(result_of(key, request.attempt(), std::move(valid).error()));
   }
   auto run = std::make_shared<Run>();
   run->key = key;
+  run->attempt = request.attempt();
   run->subject = subject_of(request.action());
   run->action = request.action();
   run->step = make_step(run->action);
@@ -119,7 +129,7 @@ void Executor::finish(const std::shared_ptr<Run>& run, const Result<Facts>& fact
   } else {
     log::warning("step failed", facts.error(), {{"step", run->key}, {"subject", run->subject}});
   }
-  keep(run, result_of(run->key, facts));
+  keep(run, result_of(run->key, run->attempt, facts));
 }
 
 void Executor::keep(const std::shared_ptr<Run>& run, v1::StepResult result) {
@@ -170,7 +180,7 @@ void Executor::cancel(const std::string& key) {
   runs_.erase(it);
   const Result<Facts> cancelled =
       Error{Code::Cancelled, "STEP_CANCELLED", "cancelled before it began"};
-  auto result = result_of(key, cancelled);
+  auto result = result_of(key, run->attempt, cancelled);
   unacknowledged_.insert_or_assign(key, Kept{0, result});
   reports_.finished(result);
 }

@@ -118,6 +118,9 @@ void JobRun::result(const std::string& host_uid, const agent::v1::StepResult& re
     const bool expected =
         phase_ == Phase::Executing || phase_ == Phase::Observing || phase_ == Phase::WaitingHost;
     if (!expected || !is_open(host_uid, result.key())) return acknowledge(host_uid, result.key());
+    // Of an attempt that has been judged: its acknowledgement was lost, or waits for the next one.
+    const auto attempt = static_cast<std::uint32_t>(step(open_step()).attempt);
+    if (result.attempt() != 0 && result.attempt() < attempt) return;
     disarm();
     if (!result.has_error()) {
       const FactMap facts = bounded_facts(result.facts());
@@ -461,6 +464,7 @@ void JobRun::send_step(const std::string& host) {
   auto& run = *message.mutable_run_step();
   run.set_key(open_key());
   run.set_epoch(world_.agents.epoch());
+  run.set_attempt(static_cast<std::uint32_t>(step(open_step()).attempt));
   *run.mutable_action() = back ? planned.undo() : planned.action();
   in_doubt_ = true;
   sent_at_ = now();
