@@ -76,10 +76,9 @@ constexpr std::array<FilterKey<db::HostFilter>, 1> kFilterKeys{{
      }},
 }};
 
-/// The row with what the mask names changed; written unless the call only validates.
-Result<v1::Host> apply_update(db::Transaction& tx, const v1::UpdateHostRequest& request,
-                              const Caller& caller, WallTime now) {
-  db::HostRepo repo(tx);
+/// The row with what the mask names changed; nothing is written.
+Result<db::Host> updated(db::ReadTransaction& tx, const v1::UpdateHostRequest& request) {
+  db::HostReader repo(tx);
   auto row = TRY(repo.get(uid_part(request.host().name())));
   if (!request.host().etag().empty() && request.host().etag() != row.etag)
     return stale(request.host().name());
@@ -94,26 +93,18 @@ Result<v1::Host> apply_update(db::Transaction& tx, const v1::UpdateHostRequest& 
     row.name = name;
   }
   row.spec = spec.SerializeAsString();
-  if (!request.validate_only())
-    row = TRY(repo.update(std::move(row), {.actor = caller.actor, .time = now}));
-  return Inventory(tx, now).show(row, caller.permissions);
+  return row;
 }
 
-Result<v1::DeleteHostResponse> apply_delete(db::Transaction& tx,
-                                            const v1::DeleteHostRequest& request,
-                                            const Caller& caller, WallTime now) {
-  db::HostRepo repo(tx);
-  const auto row = TRY(repo.get(uid_part(request.name())));
+/// What goes with the host when it is removed; nothing is written.
+Result<v1::DeleteHostResponse> removal(db::ReadTransaction& tx,
+                                       const v1::DeleteHostRequest& request, WallTime now) {
+  const auto row = TRY(db::HostReader(tx).get(uid_part(request.name())));
   if (!request.etag().empty() && request.etag() != row.etag) return stale(request.name());
   Inventory inventory(tx, now);
   if (!request.force())
     if (auto refusal = TRY(inventory.deletion_refusal(row))) return std::move(*refusal);
-  auto removed = TRY(contents(tx, inventory, row.uid));
-  if (request.validate_only()) return removed;
-  const db::Change change{.actor = caller.actor, .time = now};
-  TRY(remove_contents(tx, removed, row.uid, change));
-  TRY(repo.remove(row.uid, "", change));
-  return removed;
+  return contents(tx, inventory, row.uid);
 }
 
 class Hosts final : public HostService {
@@ -150,10 +141,18 @@ class Hosts final : public HostService {
               Reply<v1::Host> reply) override {
     if (Status fields = check_update(request); !fields.ok())
       return reply(std::move(fields).error());
+    const auto now = parts_.now();
+    if (request.validate_only())
+      return reply(parts_.core.readers->read([&](db::ReadTransaction& tx) -> Result<v1::Host> {
+        const auto row = TRY(updated(tx, request));
+        return Inventory(tx, now).show(row, caller.permissions);
+      }));
     write_and_reply<v1::Host>(
         parts_, caller, {.method = "HostService/UpdateHost", .resource = request.host().name()},
-        [request, caller, now = parts_.now()](db::Transaction& tx) {
-          return apply_update(tx, request, caller, now);
+        [request, caller, now](db::Transaction& tx) -> Result<v1::Host> {
+          auto row = TRY(updated(tx, request));
+          row = TRY(db::HostRepo(tx).update(std::move(row), {.actor = caller.actor, .time = now}));
+          return Inventory(tx, now).show(row, caller.permissions);
         },
         std::move(reply));
   }
@@ -163,18 +162,25 @@ class Hosts final : public HostService {
     auto uid = uid_of(request.name(), "hosts", "name");
     if (!uid.ok()) return reply(std::move(uid).error());
     const std::string host_uid = uid.value();
+    const auto now = parts_.now();
+    if (request.validate_only())
+      return reply(parts_.core.readers->read(
+          [&](db::ReadTransaction& tx) { return removal(tx, request, now); }));
     write_and_reply<v1::DeleteHostResponse>(
         parts_, caller,
         {.method = "HostService/DeleteHost",
          .resource = request.name(),
          .summary = request.force() ? "force" : ""},
-        [request, caller, now = parts_.now()](db::Transaction& tx) {
-          return apply_delete(tx, request, caller, now);
+        [request, caller, host_uid, now](db::Transaction& tx) -> Result<v1::DeleteHostResponse> {
+          auto removed = TRY(removal(tx, request, now));
+          const db::Change change{.actor = caller.actor, .time = now};
+          TRY(remove_contents(tx, removed, host_uid, change));
+          TRY(db::HostRepo(tx).remove(host_uid, "", change));
+          return removed;
         },
-        [pool = parts_.pool, host_uid, only_asked = request.validate_only(),
+        [pool = parts_.pool, host_uid,
          reply = std::move(reply)](Result<v1::DeleteHostResponse> result) {
-          if (result.ok() && !only_asked)
-            pool->disconnect(host_uid, "HOST_REVOKED", "this host was removed");
+          if (result.ok()) pool->disconnect(host_uid, "HOST_REVOKED", "this host was removed");
           reply(std::move(result));
         });
   }

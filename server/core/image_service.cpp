@@ -26,10 +26,10 @@ Status check_update(const v1::UpdateImageRequest& request) {
   return check.outcome();
 }
 
-Result<v1::Image> apply_update(db::Transaction& tx, const v1::UpdateImageRequest& request,
-                               const Caller& caller, WallTime now) {
+/// The row with what the mask names changed; nothing is written.
+Result<db::Image> updated(db::ReadTransaction& tx, const v1::UpdateImageRequest& request) {
   const auto& image = request.image();
-  db::ImageRepo repo(tx);
+  db::ImageReader repo(tx);
   auto row = TRY(repo.get(image.name().substr(image.name().find('/') + 1)));
   if (!image.etag().empty() && image.etag() != row.etag)
     return Error(Code::Aborted, "STALE_ETAG", "image '" + row.name + "' has changed since")
@@ -48,9 +48,7 @@ Result<v1::Image> apply_update(db::Transaction& tx, const v1::UpdateImageRequest
     row.name = image.display_name();
   }
   row.spec = image_spec_document(spec);
-  if (!request.validate_only())
-    row = TRY(repo.update(std::move(row), {.actor = caller.actor, .time = now}));
-  return Inventory(tx, now).show(row, caller.permissions);
+  return row;
 }
 
 constexpr std::array<FilterKey<db::ImageFilter>, 3> kFilterKeys{{
@@ -111,10 +109,18 @@ class Images final : public ImageService {
               Reply<v1::Image> reply) override {
     if (Status fields = check_update(request); !fields.ok())
       return reply(std::move(fields).error());
+    const auto now = parts_.now();
+    if (request.validate_only())
+      return reply(parts_.core.readers->read([&](db::ReadTransaction& tx) -> Result<v1::Image> {
+        const auto row = TRY(updated(tx, request));
+        return Inventory(tx, now).show(row, caller.permissions);
+      }));
     write_and_reply<v1::Image>(
         parts_, caller, {.method = "ImageService/UpdateImage", .resource = request.image().name()},
-        [request, caller, now = parts_.now()](db::Transaction& tx) {
-          return apply_update(tx, request, caller, now);
+        [request, caller, now](db::Transaction& tx) -> Result<v1::Image> {
+          auto row = TRY(updated(tx, request));
+          row = TRY(db::ImageRepo(tx).update(std::move(row), {.actor = caller.actor, .time = now}));
+          return Inventory(tx, now).show(row, caller.permissions);
         },
         std::move(reply));
   }

@@ -608,6 +608,8 @@ TEST_CASE("what goes with a host is shown before it is removed", "[core]") {
     REQUIRE(s.cluster.run_until([&] { return answer->has_value(); }, 1min));
     return **answer;
   };
+  const auto audited = [&] { return s.cluster.audit_entries(); };
+  const auto before = audited();
   request.set_validate_only(true);
   CHECK(remove().error().reason() == "HOST_NOT_EMPTY");
   request.set_force(true);
@@ -620,7 +622,8 @@ TEST_CASE("what goes with a host is shown before it is removed", "[core]") {
         std::vector{mail, web});
   CHECK(std::vector<std::string>(shown.value().images().begin(), shown.value().images().end()) ==
         std::vector{s.image});
-  // Nothing went, and the host is not cut off.
+  // Nothing went, nothing is in the audit log, and the host is not cut off.
+  CHECK(audited() == before);
   s.cluster.world.run_for(1min);
   CHECK(s.state(web) == Vm::STATE_RUNNING);
   CHECK(succeed(s.cluster, s.start(mail)) == mail);

@@ -4,6 +4,7 @@
 
 #include "base/crypto/sha256.h"
 #include "base/uuid.h"
+#include "db/repo/audit_repo.h"
 #include "db/repo/feed_repo.h"
 #include "db/repo/host_repo.h"
 #include "db/repo/image_repo.h"
@@ -173,6 +174,14 @@ std::vector<v1::Image> Cluster::images() {
                TRY(db::ImageReader(tx).list({}, db::ObjectOrder::Name, {.limit = 1000}));
            for (const auto& row : rows) all.push_back(TRY(server::to_proto(row)));
            return all;
+         })
+      .value();
+}
+
+std::int64_t Cluster::audit_entries() {
+  return read([](db::ReadTransaction& tx) {
+           return db::AuditReader(tx).verify_chain(
+               [](std::string_view bytes) { return crypto::sha256_hex(bytes); });
          })
       .value();
 }

@@ -103,6 +103,7 @@ class Cluster {
   std::optional<v1::VirtualMachine> vm(const std::string& uid);
   std::vector<v1::VirtualMachine> vms();
   std::vector<v1::Image> images();
+  std::int64_t audit_entries();
   std::int64_t revision();
 
   /// Waits until a job has ended; parked ones are resolved with a choice drawn by the seed, hosts
