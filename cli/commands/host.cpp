@@ -121,6 +121,11 @@ Status remove(Session& session, const HostArguments& arguments) {
   request.set_validate_only(dry_run);
   const auto removed =
       TRY(client.call(&v1::HostService::Stub::DeleteHost, client.hosts(), request));
+  const Format format = TRY(session.format());
+  if (format == Format::Json || format == Format::Yaml) {
+    const std::string json = to_json(removed, true);
+    print(format == Format::Json ? json : json_to_yaml(json));
+  }
   note(fmt::format("host {} {}, with the records of {} machines and {} images",
                    printable(host.display_name()), dry_run ? "would be removed" : "removed",
                    removed.vms_size(), removed.images_size()));

@@ -34,15 +34,6 @@ Result<std::vector<JobLock>> LockReader::of_job(std::string_view job_uid) {
   return read_all(rows, read_row);
 }
 
-Result<std::optional<std::string>> LockReader::image_held_on(std::string_view host_uid) {
-  auto rows = TRY(read_.query(
-      "SELECT job_lock.resource FROM image JOIN job_lock ON job_lock.resource = 'images/' || "
-      "image.uid WHERE image.host_uid = ? LIMIT 1",
-      host_uid));
-  if (!TRY(rows.step())) return std::optional<std::string>{};
-  return std::optional(rows.text(0));
-}
-
 Result<std::vector<JobLock>> LockReader::all() {
   auto rows = TRY(read_.query(std::string(kSelect) + "ORDER BY acquire_time, resource"));
   return read_all(rows, read_row);

@@ -19,8 +19,6 @@ class LockReader {
   Result<std::vector<JobLock>> of_job(std::string_view job_uid);
   /// Every lock, oldest first.
   Result<std::vector<JobLock>> all();
-  /// A locked image ("images/{uid}") of a host; nothing when none is.
-  Result<std::optional<std::string>> image_held_on(std::string_view host_uid);
   /// Nothing when it is free.
   Result<std::optional<JobLock>> find(std::string_view resource);
 

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "db/repo/host_repo.h"
 #include "db/repo/hypervisor_repo.h"
+#include "db/repo/image_repo.h"
 #include "db/repo/job_repo.h"
 #include "db/repo/lock_repo.h"
 #include "db/repo/vm_repo.h"
@@ -221,10 +222,16 @@ Result<std::optional<Error>> Inventory::deletion_refusal(const db::Host& row) {
             .remedy("delete its machines first, or repeat the call with force: they then run on, "
                     "no longer managed"));
   }
-  const auto held = TRY(db::LockReader(tx_).image_held_on(row.uid));
-  if (!held) return std::optional<Error>{};
-  const Status free = require_free(*held);
-  return free.ok() ? std::optional<Error>{} : std::optional(free.error());
+  const auto images =
+      TRY(db::ImageReader(tx_).list({.host_uid = row.uid}, db::ObjectOrder::Name, {.limit = 1}));
+  if (!images.empty())
+    return std::optional(
+        Error(Code::FailedPrecondition, "HOST_NOT_EMPTY",
+              "host '" + row.name + "' has images, such as '" + images.front().name + "'")
+            .resource(host_name(row.uid))
+            .remedy("delete its images first, or repeat the call with force: their files then stay "
+                    "on the host, unknown to the inventory"));
+  return std::optional<Error>{};
 }
 
 Result<v1::Host> Inventory::show(const db::Host& row, PermissionSet permissions) {

@@ -124,6 +124,12 @@ bool is_device_id(std::string_view text) {
   });
 }
 
+bool is_hypervisor_id(std::string_view text) {
+  return !text.empty() && text.size() <= 32 && std::ranges::all_of(text, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  });
+}
+
 bool is_mac(std::string_view text) {
   if (text.size() != 17) return false;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -217,8 +223,8 @@ Status check_new_vm(const v1::VirtualMachine& vm, std::string_view request_id) {
   check_cpu_limit(check, spec.limits().cpu_limit_percent());
   check_memory_limit(check, spec.limits().memory_limit_mib(), spec.memory_mib());
   if (!spec.host().empty()) check_reference(check, "vm.spec.host", spec.host(), "hosts");
-  check.require(spec.hypervisor().empty() || is_device_id(spec.hypervisor()), "vm.spec.hypervisor",
-                "must be 1 to 16 of a-z and 0-9");
+  check.require(spec.hypervisor().empty() || is_hypervisor_id(spec.hypervisor()),
+                "vm.spec.hypervisor", "must be 1 to 32 of a-z, 0-9 and '-'");
   check_disks(check, spec);
   check_nics(check, spec);
   if (spec.has_boot()) check_boot(check, spec.boot());

@@ -56,6 +56,8 @@ class FieldCheck {
 bool is_display_name(std::string_view text);
 /// `[a-z0-9]{1,16}`.
 bool is_device_id(std::string_view text);
+/// `[a-z0-9-]{1,32}`, as agents name their hypervisors.
+bool is_hypervisor_id(std::string_view text);
 /// Lower-case with colons, unicast.
 bool is_mac(std::string_view text);
 bool is_bridge_name(std::string_view text);
