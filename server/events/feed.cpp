@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "db/repo/feed_repo.h"
 #include "server/app/errors.h"
 #include "server/app/list_request.h"
@@ -262,7 +263,8 @@ Result<v1::ListEventsResponse> Feed::list(const Caller& caller,
                                           const v1::ListEventsRequest& request) {
   const auto kinds = TRY(kinds_of(request.kinds()));
   const int size = TRY(page_size_of(request.page_size()));
-  const std::string bound_to = "events\n" + request.resource();
+  const std::string bound_to = "events\n" + request.resource() + "\n" +
+                               join({request.kinds().begin(), request.kinds().end()}, ",");
   const auto after = TRY(parse_page_token(request.page_token(), bound_to));
   std::int64_t from = request.from_revision();
   if (after) from = std::atoll(after->value.c_str());
