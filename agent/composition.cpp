@@ -101,7 +101,10 @@ class RunningAgent final : public Agent {
       options.disk_cache = config_.disk_cache;
       auto driver = TRY(libvirt::LibvirtDriver::create(std::move(options), RealClock::instance(),
                                                        SystemRandom::instance()));
-      drivers_.emplace(one.id, std::move(driver));
+      if (!drivers_.emplace(one.id, std::move(driver)).second)
+        return Error(Code::InvalidArgument, "BAD_CONFIG",
+                     "two hypervisors of this host are called '" + one.id + "'")
+            .remedy("give each of them an id of its own ([[hypervisor]] in the configuration)");
     }
     if (!config_.simulate) return {};
     sim_loop_ = std::make_unique<ThreadLoop>("sim");
