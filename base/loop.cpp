@@ -1,7 +1,5 @@
 #include "base/loop.h"
 
-#include <algorithm>
-
 #include <pthread.h>
 
 #include "base/check.h"
@@ -32,7 +30,9 @@ TimerId ThreadLoop::post_after(std::chrono::microseconds delay, Task task) {
   Lock lock(mutex_);
   const TimerId id = next_timer_++;
   if (stopping_) return id;
-  timers_.emplace(std::pair{clock().monotonic() + delay, id}, std::move(task));
+  const auto due = clock().monotonic() + delay;
+  timers_.emplace(std::pair{due, id}, std::move(task));
+  due_.emplace(id, due);
   wake_.notify_one();
   return id;
 }
@@ -40,9 +40,10 @@ TimerId ThreadLoop::post_after(std::chrono::microseconds delay, Task task) {
 void ThreadLoop::cancel(TimerId timer) {
   if (timer == 0) return;
   Lock lock(mutex_);
-  const auto it = std::find_if(timers_.begin(), timers_.end(),
-                               [&](const auto& entry) { return entry.first.second == timer; });
-  if (it != timers_.end()) timers_.erase(it);
+  const auto due = due_.find(timer);
+  if (due == due_.end()) return;
+  timers_.erase({due->second, timer});
+  due_.erase(due);
 }
 
 void ThreadLoop::stop() {
@@ -50,6 +51,7 @@ void ThreadLoop::stop() {
     Lock lock(mutex_);
     stopping_ = true;
     timers_.clear();
+    due_.clear();
     wake_.notify_one();
   }
   if (thread_.joinable()) thread_.join();
@@ -80,6 +82,7 @@ void ThreadLoop::run() {
         // One due timer at a time: it may cancel the next one.
         if (!timers_.empty() && timers_.begin()->first.first <= now) {
           ready.push_back(std::move(timers_.begin()->second));
+          due_.erase(timers_.begin()->first.second);
           timers_.erase(timers_.begin());
         }
         if (ready.empty()) ready.swap(queue_);

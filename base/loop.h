@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
@@ -66,6 +67,7 @@ class ThreadLoop final : public Loop {
   CondVar wake_;
   std::vector<Task> queue_ REEVE_GUARDED_BY(mutex_);
   std::map<std::pair<Monotonic, TimerId>, Task> timers_ REEVE_GUARDED_BY(mutex_);
+  std::unordered_map<TimerId, Monotonic> due_ REEVE_GUARDED_BY(mutex_);  ///< of those in timers_
   TimerId next_timer_ REEVE_GUARDED_BY(mutex_) = 1;
   bool stopping_ REEVE_GUARDED_BY(mutex_) = false;
   std::thread thread_;
