@@ -276,9 +276,14 @@ void Net::lose_backend() {
   if (options_.events != nullptr) options_.events->backend_lost();
 }
 
+std::uint16_t Net::control_queue() const {
+  return static_cast<std::uint16_t>(has(kMultiQueue) ? 2 * pairs_.size() : 2);
+}
+
 /// A queue's kick is served through its pair when the other queue is known too; alone otherwise.
 void Net::serve(std::uint16_t index, Queue& queue) {
   if (index == control_queue()) return control(queue);
+  if (index > control_queue()) return;
   auto& pair = *pairs_[index / 2];
   if (index % 2 == 0)
     pair.pump(&queue, nullptr);

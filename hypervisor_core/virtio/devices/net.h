@@ -72,7 +72,8 @@ class Net final : public Device {
   bool obey(Chain& chain);
   bool apply_offloads(std::uint64_t guest_features);
   void lose_backend();
-  std::uint16_t control_queue() const { return static_cast<std::uint16_t>(2 * pairs_.size()); }
+  /// Virtio 1.2, 5.1.2: behind the pairs that the driver knows of.
+  std::uint16_t control_queue() const;
 
   NetBackend& backend_;
   const NetOptions options_;
