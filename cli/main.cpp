@@ -81,6 +81,7 @@ int main_with(int argc, char** argv) {
   const bool machine =
       format.ok() && (format.value() == Format::Json || format.value() == Format::Yaml);
   const Status outcome = format.ok() ? session.action() : Status(format.error());
+  flush_output();
   if (outcome.ok()) return 0;
   report(outcome.error(), machine);
   return static_cast<int>(exit_code_of(outcome.error()));

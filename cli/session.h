@@ -39,7 +39,10 @@ class Session {
 };
 
 /// Writes to stdout.
+/// To stdout. Ends the program when it cannot be written.
 void print(std::string_view text);
+/// What was printed is with its reader, or the program ends.
+void flush_output();
 /// Writes a line to stderr.
 void note(std::string_view text);
 

@@ -49,7 +49,7 @@ grpc::Status stream_once(Client& client, const WatchOptions& options, Format for
     if (event.revision() > revision) revision = event.revision();
     if (event.type() == v1::Event::TYPE_BOOKMARK && format != Format::Json) continue;
     print(render_event(event, format));
-    std::fflush(stdout);
+    flush_output();
   }
   return stream->Finish();
 }
@@ -74,7 +74,7 @@ Status watch(Session& session, const WatchOptions& options) {
   Client& client = *TRY(session.client());
   const Format format = TRY(session.format());
   std::int64_t revision = options.from_revision;
-  std::fflush(stdout);  // a list printed before is seen before the first change
+  flush_output();  // a list printed before is seen before the first change
   for (;;) {
     const grpc::Status status = stream_once(client, options, format, revision);
     const Error error = status.ok()

@@ -54,6 +54,10 @@ Status for_each_vm(Session& session, const std::vector<v1::VirtualMachine>& vms,
                    const std::function<Result<v1::Job>(Client&, const v1::VirtualMachine&)>& verb) {
   Client& client = *TRY(session.client());
   if (vms.size() == 1) return finish(session, TRY(verb(client, vms.front())));
+  if (!session.change.request_id.empty())
+    return Error{
+        Code::InvalidArgument, "USAGE",
+        fmt::format("--request-id names one request, and {} machines are meant", vms.size())};
   std::vector<v1::Job> jobs;
   std::size_t failed = 0;
   const auto fail = [&](const std::string& name, const Error& error) {
@@ -71,8 +75,12 @@ Status for_each_vm(Session& session, const std::vector<v1::VirtualMachine>& vms,
   }
   for (auto& job : jobs) {
     const std::string name = job.target_display_name();
+    if (TRY(session.format()) == Format::Yaml) print("---\n");
     const auto done = finish(session, std::move(job));
-    if (!done.ok()) fail(name, done.error());
+    if (done.ok()) continue;
+    if (done.error().reason() == "INTERRUPTED" || done.error().reason() == "WAIT_TIMEOUT")
+      return done;  // the waiting is over for all of them
+    fail(name, done.error());
   }
   if (failed == 0) return {};
   return Error{Code::Aborted, "PARTIAL",

@@ -58,6 +58,19 @@ TEST_CASE("every command has a help text", "[cli]") {
   }
 }
 
+TEST_CASE("output that cannot be written is a failure, and a reader who has gone ends the program",
+          "[cli]") {
+  const auto into = [](const std::string& shell_end) {
+    return run({.argv = {"bash", "-c",
+                         std::string(REEVE_PROGRAM) + " completion bash " + shell_end}})
+        .value();
+  };
+  const auto full = into("> /dev/full");
+  CHECK(full.exit_code == 1);
+  CHECK(full.errors.find("writing the output") != std::string::npos);
+  CHECK(into("| true; exit ${PIPESTATUS[0]}").errors.empty());
+}
+
 TEST_CASE("completion walks the tree, offers options and stays quiet without a server", "[cli]") {
   CHECK(reeve_with({"__complete", "--", "vm", "st"}).output == "start\nstop\n");
   CHECK(reeve_with({"__complete", "--", "vm", "create", "--clo"}).output == "--cloud-init\n");

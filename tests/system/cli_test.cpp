@@ -73,6 +73,10 @@ TEST_CASE("machines are found by name, uid, prefix and glob, and listed in every
             .size() == 2);
 
   // Verbs on several, one of which fails.
+  const auto one_id = estate.reeve(
+      {"vm", "start", "web-*", "--request-id", "0d3a9a8e-3a53-4a8e-9a61-1f4f1c1e7a10"});
+  CHECK(one_id.exit_code == 2);
+  CHECK(has(one_id.errors, "names one request, and 2 machines are meant"));
   const auto started = estate.reeve({"vm", "start", "web-*"});
   CHECK(started.exit_code == 0);
   CHECK(times_in(started.errors, "done") == 2);
@@ -149,6 +153,17 @@ TEST_CASE("progress is drawn on a terminal, and Ctrl-C stops the waiting only", 
   CHECK(stop.wait() == 130);
   estate.wait_until("the machine is stopped all the same",
                     [&] { return estate.vm("web").at("state") == "STATE_STOPPED"; });
+  // One Ctrl-C is enough for all of several.
+  create_vm(estate, "mail");
+  estate.reeve_json({"vm", "start", "web"});
+  estate.reeve_json({"vm", "start", "mail"});
+  Dialogue both(estate.reeve_argv({"vm", "stop", "web", "mail"}), Dialogue::On::Terminal);
+  CHECK(both.hears("[0/1] "));
+  both.signal(SIGINT);
+  CHECK(both.wait() == 130);
+  for (const auto* name : {"web", "mail"})
+    estate.wait_until("both are stopped all the same",
+                      [&] { return estate.vm(name).at("state") == "STATE_STOPPED"; });
   const auto file = (estate.dir() / "disk.raw").string();
   REQUIRE(write_file_durably(file, std::string(4 << 20, 'x')).ok());
   Dialogue import(
