@@ -138,6 +138,34 @@ TEST_CASE("a step that runs is not begun a second time", "[agent]") {
   CHECK(s.server.count_results(id) == 1);
 }
 
+TEST_CASE("the next attempt at a step runs, and results say whose they are", "[agent]") {
+  Scene s;
+  s.connect();
+  const auto spec = a_guest(s.world, "web");
+  s.do_step(prepare(spec));
+  s.do_step(define(spec));
+  s.host.hypervisor.inject(agent::SimFault::fail(agent::SimVerb::Start));
+  const auto id = s.key();
+  const auto attempt = [&](std::uint32_t number, int results) {
+    agent::v1::ConnectResponse message;
+    message.mutable_run_step()->set_key(id);
+    message.mutable_run_step()->set_epoch(s.server.epoch);
+    message.mutable_run_step()->set_attempt(number);
+    *message.mutable_run_step()->mutable_action() = start(spec);
+    s.server.send(message);
+    REQUIRE(s.world.run_until([&] { return s.server.count_results(id) == results; }, 10s));
+    return *s.server.result(id);
+  };
+  CHECK(attempt(1, 1).has_error());
+  CHECK(attempt(1, 2).has_error());  // said again, not done again
+  const auto second = attempt(2, 3);
+  CHECK_FALSE(second.has_error());
+  CHECK(second.attempt() == 2);
+  s.server.cut();
+  REQUIRE(s.world.run_until([&] { return s.server.count_results(id) == 4; }, 60s));
+  CHECK(s.server.result(id)->attempt() == 2);
+}
+
 TEST_CASE("steps on one guest take turns, a slow one does not hold up another guest", "[agent]") {
   Scene s;
   s.connect();
