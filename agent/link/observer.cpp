@@ -1,5 +1,8 @@
 #include "agent/link/observer.h"
 
+#include <algorithm>
+#include <optional>
+
 #include <google/protobuf/util/message_differencer.h>
 
 #include "agent/executor/convert.h"
@@ -14,6 +17,11 @@ bool same(const Message& a, const Message& b) {
   return google::protobuf::util::MessageDifferencer::Equals(a, b);
 }
 
+/// For a person: the message, and what to do.
+std::string describe(const Error& error) {
+  return error.message() + (error.remedy().empty() ? "" : ". " + error.remedy());
+}
+
 }  // namespace
 
 /// What a worker found out about one hypervisor.
@@ -23,7 +31,7 @@ struct Observer::Reading {
   DriverFacts facts{};
   std::vector<GuestSeen> guests{};
   std::vector<std::string> gone{};
-  std::vector<std::string> failed{};
+  std::optional<Error> failed{};  ///< the list, or a look at one guest
 };
 
 Observer::Observer(Loop& loop, Workers& workers, StepWorld world, HostProbe& probe,
@@ -92,6 +100,18 @@ void Observer::poll(const std::string& id) {
       [this, id] { poll(id); });
 }
 
+void Observer::retry(const std::string& id) {
+  auto& source = sources_[id];
+  if (source.retry != 0) return;
+  source.retry_in = std::clamp(source.retry_in * 2, settings_.retry_min, settings_.retry_max);
+  source.retry = gate_->post_after(source.retry_in, [this, id] {
+    auto& again = sources_[id];
+    again.retry = 0;
+    again.all_dirty = true;
+    refresh(id);
+  });
+}
+
 void Observer::refresh(const std::string& id) {
   auto& source = sources_[id];
   if (source.reading || (!source.all_dirty && source.dirty.empty())) return;
@@ -115,6 +135,7 @@ void Observer::read(const std::string& id) {
         reading.guests = std::move(all).value();
       } else {
         reading.listed = false;
+        reading.failed = all.error();
         if (reading.facts.available)
           log::warning("guests could not be listed", all.error(), {{"hypervisor", id}});
       }
@@ -123,9 +144,10 @@ void Observer::read(const std::string& id) {
         auto seen = driver->get(uid);
         if (seen.ok()) {
           reading.guests.push_back(std::move(seen).value());
+        } else if (seen.error().reason() == "GUEST_NOT_FOUND") {
+          reading.gone.push_back(uid);
         } else {
-          (seen.error().reason() == "GUEST_NOT_FOUND" ? reading.gone : reading.failed)
-              .push_back(uid);
+          reading.failed = seen.error();
         }
       }
     }
@@ -138,7 +160,16 @@ void Observer::took(const std::string& id, const Reading& reading) {
   auto& source = sources_[id];
   source.reading = false;
   source.seen_once = true;
+  source.listed_once |= reading.listed;
+  if (reading.listed) source.retry_in = {};
   auto facts = to_proto(reading.facts, id);
+  if (!source.listed_once) {
+    if (reading.failed) source.why_unlisted = describe(*reading.failed);
+    if (facts.available()) {
+      facts.set_available(false);
+      facts.set_description("its guests could not be listed: " + source.why_unlisted);
+    }
+  }
   auto& known = picture_.hypervisors[id];
   if (!same(known, facts)) {
     known = std::move(facts);
@@ -166,6 +197,7 @@ void Observer::took(const std::string& id, const Reading& reading) {
       if (!is_older(uid)) drop_guest(id, uid);
     std::erase_if(source.touched, [&](const auto& entry) { return entry.second < reading.begun; });
   }
+  if (reading.failed) retry(id);
   changed();
   refresh(id);
 }

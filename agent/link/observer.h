@@ -3,7 +3,8 @@
 // Looks at every hypervisor at a rhythm, when one says that something changed, and after each step.
 // Reads run on workers; the picture lives on the loop. A guest of a hypervisor that cannot be asked
 // stays in the picture as it was last seen: the hypervisor's own entry says that it is not
-// available.
+// available. Nor is one whose guests could never be listed since our start: what is absent from the
+// picture is then unknown, and must not count as gone. A look that failed is repeated soon.
 #pragma once
 
 #include <functional>
@@ -26,6 +27,9 @@ struct ObserverSettings {
   std::chrono::milliseconds poll_without_events{5'000};
   std::chrono::milliseconds poll_with_events{60'000};
   std::chrono::milliseconds poll_host{60'000};
+  // After a look at guests that failed: at first, and doubled up to this.
+  std::chrono::milliseconds retry_min{500};
+  std::chrono::milliseconds retry_max{30'000};
   std::chrono::milliseconds retry_images{5'000};  ///< when the store could not be listed
   std::chrono::milliseconds settle{20};           ///< changes within this time leave as one delta
 };
@@ -57,11 +61,15 @@ class Observer {
     Driver* driver = nullptr;
     bool has_events = false;
     bool seen_once = false;
+    bool listed_once = false;
+    std::string why_unlisted{};  ///< while not listed_once
     bool reading = false;
     bool all_dirty = true;                           ///< list again
     std::set<std::string> dirty{};                   ///< guests to look at again
     std::map<std::string, std::uint64_t> touched{};  ///< uid -> count_ when a step looked at it
     TimerId timer = 0;
+    TimerId retry = 0;
+    std::chrono::milliseconds retry_in{};  ///< 0: retry_min
   };
   struct Reading;
 
@@ -70,6 +78,7 @@ class Observer {
   void read(const std::string& id);
   void took(const std::string& id, const Reading& reading);
   void poll(const std::string& id);
+  void retry(const std::string& id);
   void list_images();
   void images_listed(std::uint64_t listing, const Result<std::vector<std::string>>& images);
   bool may_send() const;

@@ -291,6 +291,30 @@ TEST_CASE("a hypervisor that does not answer makes its machines unknown, until i
   CHECK(s.state(vm) == Vm::STATE_RUNNING);
 }
 
+TEST_CASE("machines that an agent has not been able to list are unknown, and none is lost",
+          "[core]") {
+  Scene s;
+  auto& host = *s.cluster.hosts[0];
+  const auto vm = s.make("web", true);
+  agent::GuestSeen foreign;
+  foreign.uid = s.fresh();
+  foreign.display_name = "theirs";
+  host.hypervisor.add_foreign(foreign);
+  s.cluster.world.run_for(70s);
+  REQUIRE(s.cluster.vm(foreign.uid));
+  host.kill_agent();
+  // The fifth try is about 8 s after the first, the sixth another 8 s later.
+  host.hypervisor.inject(agent::SimFault::fail(agent::SimVerb::List), 5);
+  host.start_agent();
+  s.cluster.world.run_for(10s);
+  CHECK(s.state(vm) == Vm::STATE_UNKNOWN);
+  REQUIRE(s.cluster.vm(foreign.uid));
+  CHECK(s.cluster.vm(foreign.uid)->state() == Vm::STATE_UNKNOWN);
+  s.cluster.world.run_for(20s);
+  CHECK(s.state(vm) == Vm::STATE_RUNNING);
+  CHECK(s.cluster.vm(foreign.uid)->state() == Vm::STATE_STOPPED);
+}
+
 TEST_CASE("first-boot data is shown only to those who may edit machines", "[core]") {
   Scene s;
   v1::CreateVmRequest request;

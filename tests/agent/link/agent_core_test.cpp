@@ -326,6 +326,46 @@ TEST_CASE("a hypervisor that goes away takes no guest out of the picture", "[age
   CHECK_FALSE(s.server.drifted);
 }
 
+TEST_CASE("while guests were never listed their hypervisor is unavailable, and it is tried again",
+          "[agent]") {
+  Scene s;
+  s.connect();
+  const auto spec = a_guest(s.world, "web");
+  s.do_step(prepare(spec));
+  s.do_step(define(spec));
+  s.host.crash();
+  s.host.hypervisor.inject(agent::SimFault::fail(agent::SimVerb::List), 3);
+  s.server.picture = {};
+  s.host.start();
+  REQUIRE(s.world.run_until([&] { return s.server.picture.hypervisors.contains("sim"); }, 10s));
+  const auto& shown = s.server.picture.hypervisors["sim"];
+  CHECK_FALSE(shown.available());
+  CHECK(shown.description() == "its guests could not be listed: injected failure");
+  CHECK(s.server.picture.guests.empty());
+  // One guest that can be seen does not stand for all.
+  s.host.hypervisor.crash_guest(spec.uid());
+  s.world.run_for(100ms);
+  CHECK_FALSE(s.server.picture.hypervisors["sim"].available());
+  REQUIRE(s.world.run_until([&] { return s.server.picture.hypervisors["sim"].available(); }, 10s));
+  CHECK(s.server.picture.hypervisors["sim"].description().empty());
+  CHECK(s.server.picture.guests.contains(spec.uid()));
+  CHECK_FALSE(s.server.drifted);
+}
+
+TEST_CASE("a look at a guest that failed is repeated soon", "[agent]") {
+  Scene s;
+  s.connect();
+  const auto spec = a_guest(s.world, "web");
+  s.do_step(prepare(spec));
+  s.do_step(define(spec));
+  s.do_step(start(spec));
+  s.world.run_for(61s);  // away from the next poll
+  s.host.hypervisor.inject(agent::SimFault::fail(agent::SimVerb::Get));
+  s.host.hypervisor.crash_guest(spec.uid());
+  const auto& guest = s.server.picture.guests[spec.uid()];
+  CHECK(s.world.run_until([&] { return guest.state() == Vm::STATE_CRASHED; }, 5s));
+}
+
 TEST_CASE("a definition made by others is never changed", "[agent]") {
   Scene s;
   s.connect();
