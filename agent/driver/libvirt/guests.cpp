@@ -4,6 +4,7 @@
 #include <functional>
 #include <set>
 
+#include "agent/driver/libvirt/domain_xml.h"
 #include "agent/driver/libvirt/error.h"
 #include "agent/driver/libvirt/stats.h"
 
@@ -166,6 +167,27 @@ Result<GuestSeen> Guests::seen(virDomainPtr domain, const DomainState& state, bo
                    .reboots = reboots};
 }
 
+Result<GuestSeen> Guests::seen_without_definition(virDomainPtr domain, const DomainState& state,
+                                                  const Error& why) const {
+  virDomainInfo info;
+  if (virDomainGetInfo(domain, &info) < 0) return last_error("reading the guest's size");
+  const char* name = virDomainGetName(domain);
+  // Ours stays ours: its saved state, say, is looked for in our store.
+  const Text mark(virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, kNamespace,
+                                       VIR_DOMAIN_AFFECT_CURRENT));
+  GuestSeen guest{.uid = uid_of(domain),
+                  .display_name = printable(name ? name : ""),
+                  .state = guest_state(state),
+                  .state_reason = "its definition cannot be read: " + why.message(),
+                  .managed = static_cast<bool>(mark),
+                  .cpus = static_cast<std::int32_t>(info.nrVirtCpu),
+                  .memory_mib = static_cast<std::int64_t>(info.maxMem >> 10)};
+  Lock lock(mutex_);
+  if (const auto entry = entries_.find(guest.uid); entry != entries_.end())
+    guest.reboots = entry->second.reboots;
+  return guest;
+}
+
 Result<GuestSeen> Guests::get(virDomainPtr domain) {
   const auto state = TRY(state_of(domain));
   return seen(domain, state, true);
@@ -177,6 +199,9 @@ Result<std::vector<GuestSeen>> Guests::list(virConnectPtr connect) {
   all.reserve(states.size());
   for (const auto& [domain, state] : states) {
     auto guest = seen(domain.get(), state, false);
+    if (!guest.ok() && guest.error().code() != Code::Unavailable &&
+        guest.error().code() != Code::NotFound)
+      guest = seen_without_definition(domain.get(), state, guest.error());
     // Gone between the two calls: it is not in the list, and that is the truth.
     if (!guest.ok() && guest.error().reason() == "GUEST_NOT_FOUND") continue;
     if (!guest.ok()) return std::move(guest).error();

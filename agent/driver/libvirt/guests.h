@@ -48,6 +48,8 @@ class Guests {
   /// The guest restarted without ending.
   void note_reboot(const std::string& uid);
 
+  /// A guest whose definition cannot be read is there all the same, with what libvirt says of it
+  /// without one, and the cause as its state_reason.
   Result<std::vector<GuestSeen>> list(virConnectPtr connect);
   /// Fresh.
   Result<GuestSeen> get(virDomainPtr domain);
@@ -66,6 +68,8 @@ class Guests {
   };
 
   Result<GuestSeen> seen(virDomainPtr domain, const DomainState& state, bool fresh);
+  Result<GuestSeen> seen_without_definition(virDomainPtr domain, const DomainState& state,
+                                            const Error& why) const;
   Result<std::shared_ptr<const Definitions>> known(virDomainPtr domain, const std::string& uid,
                                                    bool active, bool fresh);
   void drop_absent(const std::vector<GuestSeen>& present);

@@ -66,6 +66,27 @@ TEST_CASE("a guest of others is listed, and not as ours", "[libvirt]") {
   CHECK(list[0].memory_mib == 64);
 }
 
+TEST_CASE("a guest whose definition cannot be read does not hide the others", "[libvirt]") {
+  const test::TempDir dir;
+  std::string nested;
+  for (int i = 0; i < 100; ++i) nested = "<a>" + nested + "</a>";
+  nested = "<metadata><o:odd xmlns:o='urn:odd'>" + nested + "</o:odd></metadata>";
+  const auto driver =
+      open(dir, domain_xml("odd", kWeb, nested) + domain_xml("plain", uid_number(2), ""));
+  REQUIRE(driver->get(kWeb).error().reason() == "HYPERVISOR_ERROR");
+  const auto list = driver->list().value();
+  REQUIRE(list.size() == 2);
+  const auto odd = std::find_if(list.begin(), list.end(),
+                                [](const GuestSeen& seen) { return seen.uid == kWeb; });
+  REQUIRE(odd != list.end());
+  CHECK(odd->display_name == "odd");
+  CHECK(odd->state == GuestState::Running);
+  CHECK(odd->state_reason.find("nested too deeply") != std::string::npos);
+  CHECK_FALSE(odd->managed);
+  CHECK(odd->cpus == 1);
+  CHECK(odd->memory_mib == 64);
+}
+
 TEST_CASE("a name that others took gets our uid behind it, and stays the display name",
           "[libvirt]") {
   const test::TempDir dir;
