@@ -280,13 +280,22 @@ void Pool::observed(SessionId id, const agent::v1::Observation& seen) {
   session.complete = true;
   session.picture.apply(seen);
   const bool agrees = parts_.sha256(session.picture.canonical()) == seen.digest();
+  store(id, seen);
+  if (agrees) return;
+  log::warning("agent's picture differs",
+               {{"host", session.host_uid}, {"sequence", seen.sequence()}});
+  ask_resync(id);
+}
+
+void Pool::store(SessionId id, const agent::v1::Observation& seen) {
   auto outcome = std::make_shared<SightingOutcome>();
+  const std::string& host_uid = find(id)->host_uid;
   parts_.writer.submit(
-      [host = session.host_uid, seen, time = wall(), &random = parts_.random,
+      [host = host_uid, seen, time = wall(), &random = parts_.random,
        outcome](db::Transaction& tx) {
         return apply_observation(tx, host, seen, time, random, *outcome);
       },
-      [this, alive = std::weak_ptr<bool>(alive_), &loop = parts_.loop, id, host = session.host_uid,
+      [this, alive = std::weak_ptr<bool>(alive_), &loop = parts_.loop, id, host = host_uid,
        outcome](const Status& status, std::int64_t) {
         loop.post([this, alive, id, host, outcome, status] {
           if (alive.expired()) return;
@@ -295,10 +304,6 @@ void Pool::observed(SessionId id, const agent::v1::Observation& seen) {
           ask_resync(id);  // nothing of it is in the inventory
         });
       });
-  if (agrees) return;
-  log::warning("agent's picture differs",
-               {{"host", session.host_uid}, {"sequence", seen.sequence()}});
-  ask_resync(id);
 }
 
 void Pool::applied(const std::string& host_uid, const SightingOutcome& outcome) {
@@ -316,7 +321,17 @@ void Pool::released(const std::string& host_uid, const std::string& vm_uid, bool
   if (session == nullptr) return;
   const bool news = session->held_back.erase(vm_uid) > 0;
   if (!news && !look_again) return;
-  // Many jobs may end at once: one look serves all.
+  if (session->complete && !vm_uid.empty()) {
+    // All that a Resync would tell of it is here already.
+    agent::v1::Observation seen;
+    const auto guest = session->picture.guests.find(vm_uid);
+    if (guest != session->picture.guests.end())
+      *seen.add_guests() = guest->second;
+    else
+      seen.add_gone_guests(vm_uid);
+    return store(current_[host_uid], seen);
+  }
+  // Images come with full observations only. Many jobs may end at once: one look serves all.
   if (session->resync_waits) return;
   session->resync_waits = true;
   parts_.loop.post_after(kReleaseDelay,

@@ -93,6 +93,8 @@ class Pool final : public AgentPool, public AgentPort {
   void entered(SessionId id, const Status& outcome);
   void refuse(SessionId id, const std::string& reason, const std::string& message);
   void observed(SessionId id, const agent::v1::Observation& seen);
+  /// Applies it to the inventory; asks for a Resync when that fails.
+  void store(SessionId id, const agent::v1::Observation& seen);
   void applied(const std::string& host_uid, const SightingOutcome& outcome);
   void ask_resync(SessionId id);
   void end(SessionId id);

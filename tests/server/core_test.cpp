@@ -315,6 +315,61 @@ TEST_CASE("machines that an agent has not been able to list are unknown, and non
   CHECK(s.cluster.vm(foreign.uid)->state() == Vm::STATE_STOPPED);
 }
 
+TEST_CASE("what was held back while a job ran is stored without a full observation", "[core]") {
+  Scene s;
+  auto& host = *s.cluster.hosts[0];
+  const auto vm = s.make("web", false);
+  const auto stop = [&] {
+    v1::StopVmRequest request;
+    request.set_name(vm);
+    return s.cluster.must_answer([&](server::Reply<v1::Job> reply) {
+      s.cluster.core().vms().stop(s.cluster.caller, request, std::move(reply));
+    });
+  };
+  s.cluster.world.run_for(5s);
+  const int before = host.full_observations;
+  for (int i = 0; i < 20; ++i) {
+    const auto started = s.cluster.finish(s.cluster.must_answer(s.start(vm)).value().uid());
+    REQUIRE(started.state() == v1::Job::STATE_SUCCEEDED);
+    CHECK(s.state(vm) == Vm::STATE_RUNNING);
+    // Only an observation has it.
+    CHECK(s.cluster.vm(vm.substr(4))->status().has_start_time());
+    REQUIRE(s.cluster.finish(stop().value().uid()).state() == v1::Job::STATE_SUCCEEDED);
+    CHECK(s.state(vm) == Vm::STATE_STOPPED);
+    CHECK_FALSE(s.cluster.vm(vm.substr(4))->status().has_start_time());
+  }
+  // Absence is news, too: the job finds the machine off, its host no longer has it.
+  REQUIRE(s.cluster.finish(s.cluster.must_answer(s.start(vm)).value().uid()).state() ==
+          v1::Job::STATE_SUCCEEDED);
+  host.hypervisor.set_habits(vm.substr(4), {.ignores_shutdown = true});
+  const auto stopping = stop();
+  s.cluster.world.run_for(1s);
+  host.hypervisor.vanish(vm.substr(4));
+  s.cluster.finish(stopping.value().uid());
+  CHECK(s.state(vm) == Vm::STATE_MISSING);
+  s.cluster.world.run_for(5s);
+  CHECK(host.full_observations == before);
+}
+
+TEST_CASE("a machine is as its host shows it after a job that failed", "[core]") {
+  Scene s;
+  auto& host = *s.cluster.hosts[0];
+  const auto vm = s.make("web", false);
+  s.cluster.world.run_for(5s);
+  const int before = host.full_observations;
+  host.hypervisor.inject(agent::SimFault{
+      .verb = agent::SimVerb::Start,
+      .effect = agent::SimFault::Effect::Now,
+      .error = Error(Code::FailedPrecondition, "GUEST_STATE", "started, and says that it is not")});
+  const auto job = s.cluster.finish(s.cluster.must_answer(s.start(vm)).value().uid());
+  CHECK(job.state() == v1::Job::STATE_FAILED);
+  s.cluster.world.run_for(1s);
+  agent::SimDriver driver(host.hypervisor);
+  const bool runs = driver.get(vm.substr(4)).value().state == agent::GuestState::Running;
+  CHECK(s.state(vm) == (runs ? Vm::STATE_RUNNING : Vm::STATE_STOPPED));
+  CHECK(host.full_observations == before);
+}
+
 TEST_CASE("first-boot data is shown only to those who may edit machines", "[core]") {
   Scene s;
   v1::CreateVmRequest request;

@@ -52,6 +52,7 @@ class SimHost final : public agent::ServerChannel {
   agent::SimDisk disk{};
   agent::SimOutbox::Disk outbox_disk{};
   agent::SessionSettings session{.version = "sim"};  ///< of its next agent
+  int full_observations = 0;                         ///< sent by all its agents
 
  private:
   friend class Cluster;

@@ -35,8 +35,8 @@ struct SimHost::Wire {
 
 class SimHost::AgentEnd final : public Connection {
  public:
-  AgentEnd(Cluster& cluster, std::shared_ptr<Wire> wire)
-      : cluster_(cluster), wire_(std::move(wire)) {}
+  AgentEnd(SimHost& host, std::shared_ptr<Wire> wire)
+      : host_(host), cluster_(host.cluster_), wire_(std::move(wire)) {}
   ~AgentEnd() override {
     if (!std::exchange(wire_->open, false)) return;
     cluster_.net.post([cluster = &cluster_, wire = wire_] {
@@ -44,6 +44,7 @@ class SimHost::AgentEnd final : public Connection {
     });
   }
   void send(agent::v1::ConnectRequest message) override {
+    if (message.observation().full()) ++host_.full_observations;
     cluster_.net.post([cluster = &cluster_, wire = wire_, message = std::move(message)] {
       if (!wire->open || wire->frozen) return;
       const char* name = point_of(message);
@@ -56,6 +57,7 @@ class SimHost::AgentEnd final : public Connection {
   std::size_t backlog() const override { return 0; }
 
  private:
+  SimHost& host_;
   Cluster& cluster_;
   std::shared_ptr<Wire> wire_;
 };
@@ -197,7 +199,7 @@ std::unique_ptr<Connection> SimHost::connect(ConnectionEvents events) {
   } else {
     wire->session = cluster_.core_->agents().open(uid, std::make_shared<ServerEnd>(*this, wire));
   }
-  return std::make_unique<AgentEnd>(cluster_, wire);
+  return std::make_unique<AgentEnd>(*this, wire);
 }
 
 }  // namespace reeve::test
