@@ -27,8 +27,8 @@ Error Error::from_wire(Code code, std::string reason, std::string message) {
 }
 
 const Error::Details& Error::details() const {
-  static const Details kMovedFrom;
-  return details_ ? *details_ : kMovedFrom;
+  static const Details moved_from;
+  return details_ ? *details_ : moved_from;
 }
 
 std::string_view Error::reason() const {
