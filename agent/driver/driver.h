@@ -141,7 +141,9 @@ class SavedState {
  public:
   virtual ~SavedState() = default;
   /// Then it is off. A repeat finds it off, the file whole and nothing run since: fine; else
-  /// GUEST_STATE.
+  /// GUEST_STATE. A repeat while the save of an agent before us goes on never harms that one's file
+  /// (where the driver can tell, it waits and takes it). A failure leaves it running if it ran
+  /// before; after HYPERVISOR_BUSY the save may still go on.
   virtual Status save(std::string_view uid, const std::string& path) = 0;
   /// Then it is paused, and nothing of it has run: whoever calls resume() notes first that the file
   /// is used. A failure leaves the file as good as it was. Fine when it is not off.

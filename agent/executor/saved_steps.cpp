@@ -31,12 +31,16 @@ Result<Facts> save_guest(const v1::SaveGuest& action, StepContext& context) {
   Driver& driver = *TRY(context.world.driver(action.hypervisor()));
   SavedState& ability = *TRY(saving(driver));
   Store& store = *context.world.store;
-  const bool off = is_off(TRY(driver.get(action.uid())));
+  const GuestSeen seen = TRY(driver.get(action.uid()));
+  const bool off = is_off(seen);
   if (off && store.saved_state(action.uid()).ok()) return Facts{};
-  // Off already: an agent before us was interrupted, and the driver says whether its file is whole.
-  auto path = off ? store.begun_saved_state(action.uid()) : store.new_saved_state(action.uid());
+  // Off or paused already: an agent before us may have been interrupted. The driver says whether
+  // its file is whole; until then it may be one that the hypervisor still writes.
+  auto path = seen.state != GuestState::Running ? store.begun_saved_state(action.uid())
+                                                : store.new_saved_state(action.uid());
   if (off && !path.ok() && is_absent(path.error()))
     return Error{Code::FailedPrecondition, "GUEST_STATE", "the guest is off"};
+  if (!path.ok() && is_absent(path.error())) path = store.new_saved_state(action.uid());
   const std::string file = TRY(std::move(path));
   TRY(ability.save(action.uid(), file));
   TRY(store.keep_saved_state(action.uid()));

@@ -130,6 +130,11 @@ Result<SavedIndex> read_index(int file) {
   return index;
 }
 
+Status check_trailer(int file) {
+  TRY(find_index(file));
+  return {};
+}
+
 Status check_index(const SavedIndex& index, const GuestMemory& memory) {
   for (const auto& chunk : index.chunks)
     if (!memory.contains(chunk.address, chunk.pages * kPageSize))

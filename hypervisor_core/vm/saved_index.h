@@ -37,6 +37,10 @@ Status write_index(RecordWriter& writer, const SavedIndex& index);
 /// short), STATE_FORMAT; DataLoss/STATE_TRUNCATED, STATE_CHECKSUM.
 Result<SavedIndex> read_index(int file);
 
+/// That the file was written to its end: it has a trailer. Reads nothing else; errors of
+/// read_index().
+Status check_trailer(int file);
+
 /// InvalidArgument/STATE_FORMAT unless every chunk is memory of the machine.
 Status check_index(const SavedIndex& index, const GuestMemory& memory);
 

@@ -5,8 +5,6 @@
 #include <optional>
 #include <sstream>
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/driver/core/guest_network.h"
@@ -15,7 +13,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "hypervisor_core/sandbox/user.h"
-#include "hypervisor_core/vm/snapshot.h"
 
 namespace reeve::agent::core_driver {
 namespace {
@@ -24,21 +21,12 @@ namespace control = core::control;
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using core::v1::ControlRequest;
+using Record = core::v1::GuestRecord;
 
-constexpr std::chrono::milliseconds kLook = 5s;
 constexpr std::chrono::milliseconds kLookAgain = 200ms;
-constexpr auto kVerb = 30s;
-constexpr auto kSave = 30min;
-constexpr const char* kSavedFile = "saved.state";  ///< while it is written
-constexpr const char* kSaved = "saved";            ///< why a machine is off
 
 Error not_found(std::string_view uid) {
   return {Code::NotFound, "GUEST_NOT_FOUND", "no guest " + std::string(uid.substr(0, 64))};
-}
-
-Error wrong_state(const GuestSeen& seen) {
-  return {Code::FailedPrecondition, "GUEST_STATE",
-          "guest '" + seen.display_name + "' is " + name_of(seen.state)};
 }
 
 std::int64_t rss_mib(pid_t pid) {
@@ -48,20 +36,6 @@ std::int64_t rss_mib(pid_t pid) {
   std::int64_t size = 0, resident = 0;
   words >> size >> resident;
   return resident * sysconf(_SC_PAGESIZE) >> 20;
-}
-
-/// A saved state fits the machine that it was made of alone: another has other disks.
-Status require_state_of(const core::v1::GuestRecord& record, const std::string& path) {
-  const Fd file = TRY(open_file(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
-  core::FdSource source(file.get());
-  core::RecordReader reader(source);
-  const auto header = core::read_saved_header(reader);
-  if (!header.ok())
-    return Error(header.error())
-        .during("reading the saved state of '" + record.display_name() + "'");
-  if (header.value().config().uuid() == record.uid()) return {};
-  return Error{Code::InvalidArgument, "SAVED_STATE_NOT_FOUND",
-               "'" + path + "' holds the state of another guest"};
 }
 
 /// All that is known of a guest whose processor could not go on; the machine's state has room for a
@@ -110,6 +84,8 @@ Result<std::unique_ptr<CoreDriver>> CoreDriver::create(CoreOptions options, cons
     for (const auto& record : records) driver->users_.insert(record.user());
   }
   for (auto& record : records) driver->give_user(record);  // of before there were any
+  for (const auto& record : records)
+    if (record.saving() != Record::SAVING_UNSPECIFIED) driver->leave(record.uid());
   Lock lock(driver->mutex_);
   for (auto& record : records) {
     Guest guest{.record = std::move(record)};
@@ -210,6 +186,7 @@ Result<GuestSeen> CoreDriver::get(std::string_view uid) {
 }
 
 Result<std::vector<GuestSeen>> CoreDriver::list() {
+  end_left_saves();
   std::vector<std::string> uids;
   {
     Lock lock(mutex_);
@@ -267,6 +244,7 @@ Result<std::vector<std::string>> CoreDriver::define(const GuestDefinition& defin
     record.set_boot_id(guest.record.boot_id());
     record.set_end_reason(guest.record.end_reason());
     record.set_user(guest.record.user());
+    record.set_saving(guest.record.saving());
     *record.mutable_running() = guest.record.running();
     guest.record = record;
     if (!is_off(seen)) {
@@ -357,6 +335,7 @@ Status CoreDriver::launch(Guest guest, const std::string& saved_state) {
   record.set_start_time_us(to_micros(clock_.wall()));
   record.set_boot_id(options_.boot_id);
   record.clear_end_reason();
+  record.clear_saving();
   give_user(record);
   const auto plugs = plug_network(record);
   if (!plugs.ok()) {
@@ -447,67 +426,13 @@ Status CoreDriver::end(Guest guest, const char* reason) {
   release(guest.record);
   guest.record.set_start_time_us(0);
   guest.record.set_end_reason(reason);
+  guest.record.clear_saving();
   guest.process.reset();
   return keep(guest);
 }
 
 Status CoreDriver::reset(std::string_view uid) {
   return send(uid, {GuestState::Running}, [](ControlRequest& request) { request.mutable_reset(); });
-}
-
-Status CoreDriver::pause(std::string_view uid) {
-  return send(uid, {GuestState::Running, GuestState::Paused},
-              [](ControlRequest& request) { request.mutable_pause(); });
-}
-
-Status CoreDriver::resume(std::string_view uid) {
-  Guest guest = TRY(find(uid));
-  if (!guest.record.end_reason().empty() && !is_off(TRY(see(guest)))) {
-    guest.record.clear_end_reason();  // it was about to end as saved, and goes on instead
-    TRY(keep(guest));
-  }
-  TRY(send(uid, {GuestState::Running, GuestState::Paused},
-           [](ControlRequest& request) { request.mutable_resume(); }));
-  if (has_agent(guest)) services_.tell_time(*guest.process);
-  return {};
-}
-
-Status CoreDriver::save(std::string_view uid, const std::string& path) {
-  Guest guest = TRY(find(uid));
-  const auto seen = TRY(see(guest));
-  if (is_off(seen)) {
-    if (guest.record.end_reason() == kSaved && fs::exists(path)) return {};
-    return wrong_state(seen);
-  }
-  const fs::path file = fs::path(vmm_folder(guest.record)) / kSavedFile;
-  TRY(remove_file(file));
-  TRY(pause(uid));
-  ControlRequest request;
-  request.mutable_save()->set_file_name(kSavedFile);
-  if (auto saved = guest.process->call(std::move(request), kSave); !saved.ok()) {
-    if (seen.state == GuestState::Running) (void)resume(uid);
-    return std::move(saved).error().during("saving guest '" + seen.display_name + "'");
-  }
-  // Its maker is a guest's process: what it left is taken only if it is a file.
-  struct stat st {};
-  if (lstat(file.c_str(), &st) != 0 || !S_ISREG(st.st_mode))
-    return Error{Code::Internal, "SAVED_STATE_MISSING", "the vmm process left no saved state"};
-  if (geteuid() == 0 && lchown(file.c_str(), 0, 0) != 0) return errno_error("taking saved state");
-  if (rename(file.c_str(), path.c_str()) != 0) return errno_error("moving it to '" + path + "'");
-  TRY(sync_dir(fs::path(path).parent_path()));
-  // From here on a repeat takes the file for whole, unless something has run since.
-  guest.record.set_end_reason(kSaved);
-  TRY(keep(guest));
-  return end(std::move(guest), kSaved);
-}
-
-Status CoreDriver::restore(std::string_view uid, const std::string& path) {
-  Guest guest = TRY(find(uid));
-  if (!is_off(TRY(see(guest)))) return {};
-  if (!fs::exists(path))
-    return Error{Code::NotFound, "SAVED_STATE_NOT_FOUND", "no saved state '" + path + "'"};
-  TRY(require_state_of(guest.record, path));
-  return launch(std::move(guest), path);
 }
 
 bool CoreDriver::watch(std::function<void(std::string uid)> changed) {

@@ -63,6 +63,8 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
   using Found = Guest;
   enum class Boot : std::uint8_t { Fresh, Saved };
 
+  static constexpr std::chrono::milliseconds kLook{5'000}, kVerb{30'000};
+
   CoreDriver(CoreOptions options, const Clock& clock);
   Status save(std::string_view uid, const std::string& path) override;
   Status restore(std::string_view uid, const std::string& path) override;
@@ -70,8 +72,7 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
   Result<std::string> log_path(std::string_view uid) override;
 
   Result<Found> find(std::string_view uid);
-  Result<GuestSeen> see(const Guest& guest,
-                        std::chrono::milliseconds patience = std::chrono::seconds(5)) const;
+  Result<GuestSeen> see(const Guest& guest, std::chrono::milliseconds patience = kLook) const;
   /// How long a look at all machines waits for this one: those that were silent the last time do
   /// not hold up the others.
   std::chrono::milliseconds patience_with(const std::string& uid);
@@ -92,6 +93,13 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
   void release(const core::v1::GuestRecord& record) const;
   void take_over(Guest& guest);
   Status end(Guest guest, const char* reason);
+  Status make_state(Guest& guest, const std::string& path);
+  Status drop_state(const Guest& guest) const;
+  void give_up_save(const Guest& guest, const Error& why);
+  void leave(const std::string& uid);
+  void take_up(std::string_view uid);
+  void end_left_saves();
+  bool end_left_save(const std::string& uid) REEVE_REQUIRES(left_mutex_);
   void tell(const std::string& uid);
   void ended(const std::string& uid, const VmmProcess& process);
 
@@ -101,7 +109,10 @@ class CoreDriver final : public Driver, private SavedState, private SerialConsol
   GuestServices services_;
   const bool user_network_;
   const Cgroups cgroups_;
-  Mutex releasing_;  // held while ended() releases; never taken under mutex_
+  Mutex releasing_;   // held while ended() releases; never taken under mutex_
+  Mutex left_mutex_;  // held while a left save is ended; never taken under mutex_
+  /// Machines whose save nobody waits for, and until when another attempt may come.
+  std::map<std::string, Monotonic, std::less<>> left_ REEVE_GUARDED_BY(left_mutex_);
   Mutex mutex_;
   std::map<std::string, Guest, std::less<>> guests_ REEVE_GUARDED_BY(mutex_);
   std::set<std::string> silent_ REEVE_GUARDED_BY(mutex_);     ///< at the last look at all machines

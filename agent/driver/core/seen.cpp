@@ -124,4 +124,9 @@ const char* name_of(GuestState state) {
   return "unknown";
 }
 
+Error wrong_state(const GuestSeen& seen) {
+  return {Code::FailedPrecondition, "GUEST_STATE",
+          "guest '" + seen.display_name + "' is " + name_of(seen.state)};
+}
+
 }  // namespace reeve::agent::core_driver

@@ -13,6 +13,8 @@ namespace reeve::agent::core_driver {
 
 /// The folder of its vmm process.
 std::string vmm_folder(const core::v1::GuestRecord& record);
+/// In there: a saved state while it is written, and until it is where it belongs.
+inline constexpr const char* kSavedFile = "saved.state";
 
 /// A machine whose process answers.
 GuestSeen seen_running(const core::v1::GuestRecord& record, const core::v1::MachineStatus& status);
@@ -31,5 +33,7 @@ GuestUse use_of(const core::v1::GuestRecord& record, const core::v1::MachineStat
                 std::int64_t rss_mib);
 
 const char* name_of(GuestState state);
+/// FailedPrecondition/GUEST_STATE.
+Error wrong_state(const GuestSeen& seen);
 
 }  // namespace reeve::agent::core_driver
