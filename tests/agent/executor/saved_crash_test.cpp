@@ -76,6 +76,8 @@ class Bed {
   Bed() : Bed(core::test::kConsoleGuest, 16) {}
   Bed(std::initializer_list<int> code, int memory_mib) : kernel_(code) {
     spec_.set_memory_mib(memory_mib);
+    // Where /tmp is in memory, the saved state counts as memory of the machine's process.
+    spec_.mutable_limits()->set_memory_limit_mib(2 * memory_mib + 512);
     REQUIRE(make_dirs(data()).ok());
     REQUIRE(agent([&](World& world) {
       v1::ImportImage kernel;

@@ -182,7 +182,7 @@ const std::map<std::string, std::vector<std::string>>& bad_texts() {
       {"display_name", {"-x", "a b", "../x", std::string(64, 'a')}},
       {"host_display_name", {std::string(64, 'a')}},
       {"description", {std::string(4097, 'a')}},
-      {"hypervisor", {"A!", std::string(17, 'a')}},
+      {"hypervisor", {"A!", std::string(33, 'a')}},
       {"sha256", {"abc", std::string(64, 'Z')}},
       {"host_path", {"relative", std::string(5000, '/')}},
       {"hostname", {std::string(300, 'a')}},
