@@ -1,5 +1,6 @@
 #include "cli/select.h"
 
+#include <algorithm>
 #include <set>
 
 #include "base/text.h"
@@ -233,6 +234,29 @@ Result<v1::Job> select_job(Client& client, const std::string& text) {
   for (const auto& job : found) message += "\n  " + job.uid() + "  " + job.kind();
   return Error(Code::InvalidArgument, "AMBIGUOUS", std::move(message))
       .remedy("give more of the uid");
+}
+
+Result<bool> matches(Client& client, const v1::Event& event, const std::string& filter) {
+  const auto listed = [&event](const auto& all) {
+    return std::any_of(all.items.begin(), all.items.end(),
+                       [&event](const auto& item) { return item.name() == event.resource(); });
+  };
+  // Narrowed to the one object as far as filters can, so that the answer is short.
+  const auto one = [&filter](const auto& object) {
+    return filter + " AND " + named(object.display_name());
+  };
+  constexpr std::size_t kJobsOfOneTarget = 1000;
+  switch (event.object_case()) {
+    case v1::Event::kVm: return listed(TRY(all_vms(client, one(event.vm()), "")));
+    case v1::Event::kHost: return listed(TRY(all_hosts(client, one(event.host()), "")));
+    case v1::Event::kImage: return listed(TRY(all_images(client, one(event.image()), "")));
+    case v1::Event::kJobObject: {
+      const std::string& target = event.job_object().target();
+      const std::string of_target = target.empty() ? "" : " AND target = \"" + target + "\"";
+      return listed(TRY(newest_jobs(client, filter + of_target, kJobsOfOneTarget)));
+    }
+    default: return true;
+  }
 }
 
 }  // namespace reeve::cli

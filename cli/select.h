@@ -44,4 +44,7 @@ Result<Listed<v1::Hypervisor>> all_hypervisors(Client& client, const std::string
 /// At most `limit` newest jobs.
 Result<Listed<v1::Job>> newest_jobs(Client& client, const std::string& filter, std::size_t limit);
 
+/// Whether the object of a change is in the list of its kind that `filter` gives now.
+Result<bool> matches(Client& client, const v1::Event& event, const std::string& filter);
+
 }  // namespace reeve::cli

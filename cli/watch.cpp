@@ -33,9 +33,22 @@ std::string what(const v1::Event& event) {
   }
 }
 
-/// Copies events to stdout until the stream ends; keeps the revision to resume from.
-grpc::Status stream_once(Client& client, const WatchOptions& options, Format format,
-                         std::int64_t& revision) {
+/// Whether the filter lets an event through: its object matches now, or did when it was last shown.
+Result<bool> is_asked_for(Client& client, const v1::Event& event, WatchOptions& options) {
+  if (options.filter.empty() || event.resource().empty()) return true;
+  const bool was_shown = options.shown.contains(event.resource());
+  if (event.type() != v1::Event::TYPE_DELETED && TRY(matches(client, event, options.filter))) {
+    options.shown.insert(event.resource());
+    return true;
+  }
+  options.shown.erase(event.resource());
+  return was_shown;
+}
+
+/// Copies events to stdout until the stream ends; keeps the revision to resume from. An error is
+/// one of the filter's calls.
+Result<grpc::Status> stream_once(Client& client, WatchOptions& options, Format format,
+                                 std::int64_t& revision) {
   grpc::ClientContext context;
   client.prepare(context, std::chrono::seconds(0));
   v1::WatchRequest request;
@@ -46,7 +59,13 @@ grpc::Status stream_once(Client& client, const WatchOptions& options, Format for
   v1::WatchResponse response;
   while (stream->Read(&response)) {
     const auto& event = response.event();
+    const auto asked_for = is_asked_for(client, event, options);
+    if (!asked_for.ok()) {
+      context.TryCancel();
+      return asked_for.error();
+    }
     if (event.revision() > revision) revision = event.revision();
+    if (!asked_for.value()) continue;
     if (event.type() == v1::Event::TYPE_BOOKMARK && format != Format::Json) continue;
     print(render_event(event, format));
     flush_output();
@@ -70,16 +89,17 @@ std::string render_event(const v1::Event& event, Format format) {
                      to_rfc3339(time).substr(0, 19), type, event.resource(), what(event));
 }
 
-Status watch(Session& session, const WatchOptions& options) {
+Status watch(Session& session, WatchOptions options) {
   Client& client = *TRY(session.client());
   const Format format = TRY(session.format());
   std::int64_t revision = options.from_revision;
   flush_output();  // a list printed before is seen before the first change
   for (;;) {
-    const grpc::Status status = stream_once(client, options, format, revision);
-    const Error error = status.ok()
+    const auto status = stream_once(client, options, format, revision);
+    const Error error = !status.ok() ? status.error()
+                        : status.value().ok()
                             ? Error(Code::Unavailable, "STREAM_ENDED", "the server ended the watch")
-                            : error_of(status);
+                            : error_of(status.value());
     const bool retry = error.code() == Code::Unavailable || error.reason() == "WATCH_TOO_SLOW";
     if (!retry) return error;
     note("watch interrupted (" + error.message() + "); resuming from revision " +

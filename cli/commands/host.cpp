@@ -28,7 +28,7 @@ Status list(Session& session, const HostArguments& arguments) {
   const auto listed = TRY(all_hosts(client, arguments.filter, arguments.order_by));
   print(render_list(listed.items, host_columns(), format));
   if (!arguments.watch) return {};
-  return watch(session, {.kinds = {"hosts"}, .from_revision = listed.revision});
+  return watch(session, watch_from("hosts", listed, arguments.filter));
 }
 
 std::string describe(const v1::Host& host) {

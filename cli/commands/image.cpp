@@ -40,7 +40,7 @@ Status list(Session& session, const ImageArguments& arguments) {
   const auto listed = TRY(all_images(client, arguments.filter, arguments.order_by));
   print(render_list(listed.items, image_columns(), format));
   if (!arguments.watch) return {};
-  return watch(session, {.kinds = {"images"}, .from_revision = listed.revision});
+  return watch(session, watch_from("images", listed, arguments.filter));
 }
 
 Status show(Session& session, const ImageArguments& arguments) {

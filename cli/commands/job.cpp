@@ -27,7 +27,9 @@ Status list(Session& session, const JobArguments& arguments) {
   const auto listed = TRY(newest_jobs(client, filter, arguments.limit));
   print(render_list(listed.items, job_columns(), format));
   if (!arguments.watch) return {};
-  return watch(session, {.kinds = {"jobs"}, .progress = true, .from_revision = listed.revision});
+  auto options = watch_from("jobs", listed, filter);
+  options.progress = true;
+  return watch(session, std::move(options));
 }
 
 std::string describe(const v1::Job& job) {

@@ -37,7 +37,7 @@ Status list(Session& session, const ListArguments& arguments) {
   const auto listed = TRY(all_vms(client, arguments.filter, arguments.order_by));
   print(render_list(listed.items, vm_columns(), format));
   if (!arguments.watch) return {};
-  return watch(session, {.kinds = {"vms"}, .from_revision = listed.revision});
+  return watch(session, watch_from("vms", listed, arguments.filter));
 }
 
 Status show(Session& session, const std::string& name) {

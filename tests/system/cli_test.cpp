@@ -120,6 +120,33 @@ TEST_CASE("a watch shows what changed after the list, and events are kept", "[sy
     estate.reeve_json({"vm", "start", "web"});
     CHECK(watch.hears("STATE_RUNNING"));
   }
+  {
+    // A filter holds for what comes after the list, too: what it does not mean stays away, and what
+    // leaves it is shown leaving.
+    Dialogue watch(estate.reeve_argv({"vm", "list", "-f", "state = RUNNING", "--watch"}),
+                   Dialogue::On::Pipes);
+    REQUIRE(watch.hears("web"));
+    estate.reeve_json({"vm", "update", "filler-1", "--description", "not meant"});
+    estate.reeve_json({"vm", "start", "filler-2"});
+    CHECK(watch.hears("filler-2  RUNNING"));
+    estate.reeve_json({"vm", "stop", "web", "--force"});
+    CHECK(watch.hears("web  STOPPED"));
+    estate.reeve_json({"vm", "update", "web", "--description", "left before"});
+    estate.reeve_json({"vm", "stop", "filler-2", "--force"});
+    CHECK(watch.hears("filler-2  STOPPED"));
+    CHECK(watch.heard().find("filler-1") == std::string::npos);
+    const auto left = watch.heard().find("web  STOPPED");
+    CHECK(watch.heard().find("web  STOPPED", left + 1) == std::string::npos);
+  }
+  {
+    Dialogue watch(estate.reeve_argv({"job", "list", "-f", "kind = StartVm", "--watch"}),
+                   Dialogue::On::Pipes);
+    REQUIRE(watch.hears("StartVm"));
+    estate.reeve_json({"vm", "update", "web", "--cpus", "2"});
+    estate.reeve_json({"vm", "start", "filler-3"});
+    CHECK(watch.hears("StartVm filler-3  SUCCEEDED"));
+    CHECK(watch.heard().find("UpdateVm") == std::string::npos);
+  }
   for (const std::vector<std::string>& list :
        {std::vector<std::string>{"host", "list"}, {"image", "list"}, {"job", "list"}}) {
     CAPTURE(list);
