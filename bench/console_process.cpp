@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -44,10 +45,10 @@ ConsoleProcess::ConsoleProcess(const std::vector<std::string>& argv) {
   input_ = Fd(to[1]);
   output_ = Fd(from[0]);
   const Fd theirs_in(to[0]), theirs_out(from[1]);
-  const Fd quiet(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  errors_ = Fd(memfd_create("errors", MFD_CLOEXEC));
   begin_ = std::chrono::steady_clock::now();
   auto process = Process::spawn(
-      argv, {.input = theirs_in.get(), .output = theirs_out.get(), .errors = quiet.get()});
+      argv, {.input = theirs_in.get(), .output = theirs_out.get(), .errors = errors_.get()});
   if (!process.ok()) give_up(process.error().message());
   process_ = std::move(process).value();
 }
@@ -76,7 +77,10 @@ double ConsoleProcess::wait_for(const std::string& text, std::chrono::seconds li
       give_up("no '" + text + "' in: " + unread_);
     if (wait.revents == 0) continue;
     const ssize_t got = ::read(output_.get(), bytes, sizeof bytes);
-    if (got <= 0) give_up("it ended before '" + text + "': " + unread_);
+    if (got <= 0) {
+      const auto errors = read_file("/proc/self/fd/" + std::to_string(errors_.get()));
+      give_up("it ended before '" + text + "': " + unread_ + (errors.ok() ? errors.value() : ""));
+    }
     unread_.append(bytes, static_cast<std::size_t>(got));
   }
 }

@@ -32,7 +32,7 @@ class ConsoleProcess {
  private:
   std::chrono::steady_clock::time_point begin_;
   std::optional<Process> process_;
-  Fd input_, output_;
+  Fd input_, output_, errors_;
   std::string unread_;
 };
 
