@@ -74,7 +74,7 @@ std::string vm_page(const v1::VirtualMachine& vm) {
                        card == nullptr ? "" : addresses_of(*card));
   }
   if (vm.status().has_guest()) out += guest_lines(vm);
-  for (const auto& pending : vm.status().pending_restart()) out += "at restart:  " + pending + "\n";
+  for (const auto& pending : vm.status().pending_restart()) out += "when stopped and started:  " + pending + "\n";
   if (!vm.active_job().empty()) out += "active job:  " + vm.active_job() + "\n";
   out += "actions:\n";
   for (const auto& action : vm.allowed_actions())

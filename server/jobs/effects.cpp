@@ -115,8 +115,8 @@ Status vm_saved(const EffectContext& context) {
   return set_state(context, Vm::STATE_SAVED);
 }
 
-/// Runs again since its own start: neither start time nor what waits for a restart has changed.
-Status vm_resumed(const EffectContext& context) {
+/// Resumed or rebooted, but not started: neither start time nor what waits for a start has changed.
+Status vm_goes_on(const EffectContext& context) {
   return with_vm(context, [&](db::VmRepo& repo, db::Vm row, Vm& seen) {
     row.state = to_word(Vm::STATE_RUNNING);
     row.status_observed_at = context.change.time;
@@ -229,7 +229,7 @@ constexpr std::array<Effect, 16> kEffects{{
     {"vm_touched", vm_touched},
     {"vm_stopped", vm_stopped},
     {"vm_running", vm_running},
-    {"vm_resumed", vm_resumed},
+    {"vm_goes_on", vm_goes_on},
     {"vm_paused", vm_paused},
     {"vm_saved", vm_saved},
     {"vm_changed", vm_changed},

@@ -169,6 +169,11 @@ TEMPLATE_TEST_CASE("a changed definition of a running guest waits for its next s
   CHECK(seen.cpus == 1);
   CHECK(seen.memory_mib == 128);
   CHECK(seen.pending_restart == wanted);
+  // A reset is no start: the process goes on, with what it was started with.
+  if (world->can("reset")) require_ok(world->driver().reset(guest.uid));
+  seen = world->driver().get(guest.uid).value();
+  CHECK(seen.cpus == 1);
+  CHECK(seen.pending_restart == wanted);
   require_ok(world->driver().power_off(guest.uid));
   require_ok(world->driver().start(guest.uid));
   seen = world->driver().get(guest.uid).value();

@@ -432,6 +432,58 @@ TEST_CASE("limits are planned with what they were, and hold while the machine ru
   CHECK(hypervisor.limits_of(vm.substr(4)) == agent::GuestLimits{});
 }
 
+TEST_CASE("a reboot is no start: what waits for one goes on waiting", "[core]") {
+  Scene s;
+  const auto vm = s.make("web", true);
+  const auto update = [&](bool plan) {
+    v1::UpdateVmRequest request;
+    request.set_validate_only(plan);
+    request.mutable_vm()->set_name(vm);
+    request.mutable_vm()->mutable_spec()->set_cpus(3);
+    request.mutable_update_mask()->add_paths("spec.cpus");
+    return Go([&s, request](server::Reply<v1::Job> reply) {
+      s.cluster.core().vms().update(s.cluster.caller, request, std::move(reply));
+    });
+  };
+  const auto reboot = [&](bool plan) {
+    v1::RebootVmRequest request;
+    request.set_validate_only(plan);
+    request.set_name(vm);
+    return Go([&s, request](server::Reply<v1::Job> reply) {
+      s.cluster.core().vms().reboot(s.cluster.caller, request, std::move(reply));
+    });
+  };
+  const auto pending = [&] {
+    const auto fields = s.cluster.vm(vm.substr(4))->status().pending_restart();
+    return std::vector<std::string>{fields.begin(), fields.end()};
+  };
+  const auto title = [&](const Go& planned) {
+    const auto answer = s.cluster.call(planned);
+    REQUIRE(answer->has_value());
+    return (*answer)->value().steps(0).title();
+  };
+  const std::string waits = "; spec.cpus waits until it is stopped and started";
+  CHECK(title(reboot(true)) == "restart the guest");
+  CHECK(title(update(true)) == "change the definition" + waits);
+  succeed(s.cluster, update(false));
+  CHECK(pending() == std::vector<std::string>{"spec.cpus"});
+  const auto started = s.cluster.vm(vm.substr(4))->status().start_time();
+  CHECK(title(reboot(true)) == "restart the guest" + waits);
+  succeed(s.cluster, reboot(false));
+  CHECK(s.state(vm) == Vm::STATE_RUNNING);
+  CHECK(pending() == std::vector<std::string>{"spec.cpus"});
+  CHECK(s.cluster.vm(vm.substr(4))->status().start_time().seconds() == started.seconds());
+  s.cluster.world.run_for(10s);
+  CHECK(pending() == std::vector<std::string>{"spec.cpus"});
+  v1::StopVmRequest stop;
+  stop.set_name(vm);
+  succeed(s.cluster, [&](server::Reply<v1::Job> reply) {
+    s.cluster.core().vms().stop(s.cluster.caller, stop, std::move(reply));
+  });
+  succeed(s.cluster, s.start(vm));
+  CHECK(pending().empty());
+}
+
 TEST_CASE("what a guest says shows with the time of its answer, bounded, and makes no versions",
           "[core]") {
   Scene s;

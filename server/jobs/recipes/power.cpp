@@ -79,11 +79,14 @@ Result<Plan> reboot_vm(Inventory& inventory, const FreshIds&, const v1::RebootVm
   Plan plan = plan_for("RebootVm", target);
   const auto grace = grace_ms(request.has_grace(), request.grace());
   plan.record.mutable_view()->set_expected_outage("while the guest restarts");
-  auto& step =
-      add_step(plan, grace == 0 ? "reset the machine" : "restart the guest", target.row.host_uid);
+  std::string title = grace == 0 ? "reset the machine" : "restart the guest";
+  // The hypervisor's process goes on, and with it the definition it was started with.
+  if (const auto& waiting = target.vm.status().pending_restart(); !waiting.empty())
+    title += waits_for_start({waiting.begin(), waiting.end()});
+  auto& step = add_step(plan, title, target.row.host_uid);
   set_guest(*step.mutable_action()->mutable_reboot_guest(), target);
   step.mutable_action()->mutable_reboot_guest()->set_grace_ms(grace);
-  step.set_effect("vm_running");
+  step.set_effect("vm_goes_on");
   return plan;
 }
 
@@ -103,7 +106,7 @@ Result<Plan> resume_vm(Inventory& inventory, const FreshIds&, const v1::ResumeVm
                   {.kind = "ResumeVm",
                    .verb = VmVerb::Resume,
                    .title = "resume the machine",
-                   .effect = "vm_resumed",
+                   .effect = "vm_goes_on",
                    .after = v1::VirtualMachine::STATE_RUNNING},
                   &agent::v1::Action::mutable_resume_guest);
 }

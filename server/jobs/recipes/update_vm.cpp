@@ -72,6 +72,19 @@ Status check_limits(const v1::VmSpec& before, const v1::VmSpec& after) {
   return check.outcome();
 }
 
+/// Fields that a machine that is on goes on without until it is started again.
+std::vector<std::string> what_waits(const v1::VirtualMachine& before,
+                                    const v1::VirtualMachine& after) {
+  std::vector<std::string> fields;
+  if (before.state() != v1::VirtualMachine::STATE_RUNNING &&
+      before.state() != v1::VirtualMachine::STATE_PAUSED)
+    return fields;
+  if (before.spec().cpus() != after.spec().cpus()) fields.emplace_back("spec.cpus");
+  if (before.spec().memory_mib() != after.spec().memory_mib())
+    fields.emplace_back("spec.memory_mib");
+  return fields;
+}
+
 Status require_free_name(Inventory& inventory, const std::string& name) {
   const auto other = db::VmReader(inventory.tx()).get_by_name(name);
   if (other.ok())
@@ -107,7 +120,10 @@ Result<Plan> update_vm(Inventory& inventory, const FreshIds&, const v1::UpdateVm
     add_step(plan, "change the record", "").set_effect("vm_changed");
     return plan;
   }
-  auto& step = add_step(plan, "change the definition", target.row.host_uid);
+  std::string title = "change the definition";
+  if (const auto waiting = what_waits(target.vm, after); !waiting.empty())
+    title += waits_for_start(waiting);
+  auto& step = add_step(plan, title, target.row.host_uid);
   *step.mutable_action()->mutable_update_guest()->mutable_spec() =
       TRY(guest_spec(inventory, after));
   *step.mutable_undo()->mutable_update_guest()->mutable_spec() =

@@ -1,5 +1,6 @@
 #include "server/jobs/recipes/vm_plan.h"
 
+#include "base/text.h"
 #include "db/repo/image_repo.h"
 #include "db/repo/vm_repo.h"
 #include "server/app/views.h"
@@ -100,6 +101,11 @@ Result<agent::v1::GuestSpec> guest_spec(Inventory& inventory, const v1::VirtualM
   }
   fill_devices(spec, guest);
   return guest;
+}
+
+std::string waits_for_start(const std::vector<std::string>& fields) {
+  return "; " + join(fields, ", ") + (fields.size() == 1 ? " waits" : " wait") +
+         " until it is stopped and started";
 }
 
 }  // namespace reeve::server::recipes

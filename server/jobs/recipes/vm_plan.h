@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "reeve/agent/v1/guest.pb.h"
 #include "server/app/vm_state.h"
@@ -32,6 +33,9 @@ Result<agent::v1::GuestSpec> guest_spec(Inventory& inventory, const v1::VirtualM
 bool has_limits(const v1::VmSpec& spec);
 /// As a plan shows it: "default" for 0.
 std::string limit_text(std::int64_t value);
+
+/// What a step's title adds about changes that a running machine does not take over.
+std::string waits_for_start(const std::vector<std::string>& fields);
 
 /// Fills uid and hypervisor of any of the guest actions that have both.
 template <class Action>
