@@ -43,12 +43,15 @@ Status check_uid(std::string_view uid) {
   return Error{Code::InvalidArgument, "BAD_UID", "not a uid"};
 }
 
-Error refused(const std::string& path, const std::vector<std::string>& allowed) {
-  return Error(Code::PermissionDenied, "IMPORT_PATH_REFUSED",
-               "'" + path + "' is not a plain file below a folder this host imports from")
-      .remedy(allowed.empty()
-                  ? "set 'import_dirs' in the agent's configuration, or upload the image"
-                  : "move it below " + join(allowed, " or ") + ", or upload it");
+Error refused(const std::string& path, const std::string& why, const std::string& remedy) {
+  return Error(Code::PermissionDenied, "IMPORT_PATH_REFUSED", "'" + path + "' " + why)
+      .remedy(remedy + ", or upload the image");
+}
+
+Error outside(const std::string& path, const std::vector<std::string>& allowed) {
+  return refused(path, "is not below a folder this host imports from",
+                 allowed.empty() ? "set 'import_dirs' in the agent's configuration"
+                                 : "move it below " + join(allowed, " or "));
 }
 
 bool climbs(std::string_view path) {
@@ -134,7 +137,7 @@ Status DirStore::check_space(std::int64_t needed_bytes) {
 // --- Images ---
 
 Result<Fd> DirStore::open_import(const std::string& path) const {
-  if (climbs(path)) return refused(path, options_.import_dirs);
+  if (climbs(path)) return refused(path, "has '..' in it", "name it without");
   const std::string plain = fs::path(path).lexically_normal().string();
   for (const auto& dir : options_.import_dirs) {
     const std::string prefix = dir.ends_with('/') ? dir : dir + "/";
@@ -143,14 +146,15 @@ Result<Fd> DirStore::open_import(const std::string& path) const {
     auto fd =
         folder.open_file(std::string_view(plain).substr(prefix.size()), O_RDONLY | O_NONBLOCK);
     if (!fd.ok() && fd.error().reason() == "PATH_ESCAPES")
-      return refused(path, options_.import_dirs);
+      return refused(path, "has a symbolic link in it, which is not followed",
+                     "name the file that it leads to");
     if (!fd.ok()) return std::move(fd).error();
     struct stat st {};
     if (::fstat(fd.value().get(), &st) != 0) return errno_error("looking at '" + path + "'");
-    if (!S_ISREG(st.st_mode)) return refused(path, options_.import_dirs);
+    if (!S_ISREG(st.st_mode)) return refused(path, "is not a plain file", "name a file");
     return fd;
   }
-  return refused(path, options_.import_dirs);
+  return outside(path, options_.import_dirs);
 }
 
 Result<v1::StoredImage> DirStore::bring_in(const v1::ImportImage& action, std::int64_t needed_bytes,

@@ -135,6 +135,13 @@ TEST_CASE("nothing outside the import folders is read", "[agent]") {
     CHECK(reason_of(store->import_file(import_of(path, DISK_FORMAT_RAW), go_on)) ==
           "IMPORT_PATH_REFUSED");
   CHECK(store->import_file(import_of(inside, DISK_FORMAT_RAW), go_on).ok());
+  const auto said = [&](const std::string& path) {
+    return store->import_file(import_of(path, DISK_FORMAT_RAW), go_on).error().message();
+  };
+  CHECK(said(scene.imports() + "/link")
+            .ends_with("has a symbolic link in it, which is not followed"));
+  CHECK(said(scene.imports() + "/sub").ends_with("is not a plain file"));
+  CHECK(said(outside).ends_with("is not below a folder this host imports from"));
 }
 
 TEST_CASE("names that are no uids never become paths", "[agent]") {
