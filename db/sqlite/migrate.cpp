@@ -32,11 +32,12 @@ Status apply(Database& database, const Migration& migration) {
 }
 
 Status apply_all(Database& database, std::span<const Migration> migrations, int schema) {
+  const bool is_new = schema == 0;  // nothing in it that a copy could keep
   for (const auto& migration : migrations) {
     if (migration.number <= schema) continue;
     const auto what = "migrating to schema " + std::to_string(migration.number) + " (" +
                       std::string(migration.name) + ")";
-    if (schema > 0) {
+    if (!is_new) {
       const auto target = backup_path(database, migration.number);
       auto copied = copy_database(database, target);
       if (!copied.ok())

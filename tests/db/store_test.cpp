@@ -19,7 +19,8 @@ TEST_CASE("a new file becomes an empty migrated database", "[db]") {
   CHECK(store->schema().after == static_cast<int>(embedded_migrations().size()));
   CHECK_FALSE(store->damage());
   must(store->check());
-  CHECK_FALSE(std::filesystem::exists(dir / "reeve.db.before-0001"));
+  for (const auto& entry : std::filesystem::directory_iterator(dir.path()))
+    CHECK(entry.path().string().find(".before-") == std::string::npos);
 }
 
 TEST_CASE("two processes cannot have one database", "[db]") {
