@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "base/thread.h"
 #include "db/group_writer.h"
+#include "db/repo/host_repo.h"
 #include "db/repo/meta_repo.h"
 #include "db/store.h"
 #include "server/api/enrollment_handler.h"
@@ -97,6 +98,7 @@ class RealComposition final : public Composition {
 
  private:
   Result<Beginning> last_beginning() const;
+  Status warn_of_hosts_of_another_authority();
   Status listen(Address api, Address link);
   v1::ServerInfo server_info() const;
   void daily();
@@ -146,10 +148,26 @@ Status RealComposition::open_data() {
     writer_->set_read_only(store_->damage()->message());
   }
   const auto& name = advertised_ = advertised_host(config_, TRY(parse_address(config_.api)));
+  const bool had_authority = has_authority(config_.data);
   authority_ = TRY(load_or_make_authority(config_.data, clock_.wall()));
+  if (!had_authority) TRY(warn_of_hosts_of_another_authority());
   started_.ca_fingerprint = authority_->fingerprint();
   certificate_ = TRY(ensure_server_certificate(*authority_, config_.data,
                                                certificate_names(config_, name), clock_.wall()));
+  return {};
+}
+
+/// A database that was restored without the CA beside it.
+Status RealComposition::warn_of_hosts_of_another_authority() {
+  const auto hosts = TRY(store_->readers().read([](db::ReadTransaction& tx) {
+    return db::HostReader(tx).list({}, db::ObjectOrder{}, db::Page{.limit = 1});
+  }));
+  if (hosts.empty()) return {};
+  started_.warning =
+      "the database knows hosts, but there was no CA in '" + (config_.data / "ca").string() +
+      "': a new one was made, and they cannot connect. Stop the server and put the folder 'ca' of "
+      "the server that enrolled them there, or enrol each host again";
+  log::warning(started_.warning);
   return {};
 }
 

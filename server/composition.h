@@ -16,6 +16,7 @@ struct Started {
   std::string link_address{};  ///< with the real port
   std::string ca_fingerprint{};
   std::filesystem::path first_token{};  ///< empty unless it was made by this start
+  std::string warning{};                ///< what needs a person, or empty
 };
 
 class Composition {

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -25,7 +26,6 @@ struct Flags {
 };
 
 int fail(const Error& error) {
-  log::error("reeve-server failed", error);
   std::fprintf(stderr, "reeve-server: %s\n", error.message().c_str());
   if (!error.remedy().empty()) std::fprintf(stderr, "%s\n", error.remedy().c_str());
   return 1;
@@ -77,12 +77,17 @@ int run(const Config& config) {
   set_log_level(config.log_level);
 
   auto server = Composition::start(config);
-  if (!server.ok()) return fail(server.error());
+  if (!server.ok()) {
+    if (::isatty(STDERR_FILENO) != 0) return fail(server.error());
+    log::error("reeve-server failed", server.error());
+    return 1;
+  }
   const auto& started = server.value()->started();
   std::printf("api %s\nlink %s\nca %s\n", started.api_address.c_str(), started.link_address.c_str(),
               started.ca_fingerprint.c_str());
   if (!started.first_token.empty())
     std::printf("administrator's token in %s\n", started.first_token.c_str());
+  if (!started.warning.empty()) std::printf("warning: %s\n", started.warning.c_str());
   std::printf("ready\n");
   std::fflush(stdout);
   log::info("server started", {{"version", kVersion},
@@ -110,9 +115,10 @@ int back_up(const Config& config, const std::string& file) {
 int restore(const Config& config, const std::string& file) {
   const auto restored = db::restore_from_file(file, config.data / "reeve.db");
   if (!restored.ok()) return fail(restored.error());
-  std::printf("restored revision %lld; the database before is kept as %s\n",
-              static_cast<long long>(restored.value().facts.revision),
-              restored.value().kept.c_str());
+  std::printf("restored revision %lld", static_cast<long long>(restored.value().facts.revision));
+  if (!restored.value().kept.empty())
+    std::printf("; the database before is kept as %s", restored.value().kept.c_str());
+  std::printf("\n");
   return 0;
 }
 

@@ -41,6 +41,11 @@ bool is_good(const std::string& chain, const std::string& key, const crypto::Aut
 
 }  // namespace
 
+bool has_authority(const std::filesystem::path& data) {
+  const auto found = file_exists(data / "ca" / "ca.pem");
+  return !found.ok() || found.value();
+}
+
 Result<crypto::Authority> load_or_make_authority(const std::filesystem::path& data, WallTime now) {
   const auto dir = data / "ca";
   TRY(make_dirs(dir, 0700));

@@ -15,6 +15,9 @@
 
 namespace reeve::server {
 
+/// Whether load_or_make_authority() has something to load.
+bool has_authority(const std::filesystem::path& data);
+
 /// Loads the CA, or makes it when there is no certificate yet. FailedPrecondition/CA_INCOMPLETE
 /// when its key is gone, FailedPrecondition/KEY_FILE_OPEN when others can read the key.
 Result<crypto::Authority> load_or_make_authority(const std::filesystem::path& data, WallTime now);

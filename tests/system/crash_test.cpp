@@ -229,5 +229,24 @@ TEST_CASE("a job of every kind that is killed half-way or cut off ends, and leav
   CHECK(images == stored);
 }
 
+TEST_CASE("a server that lost its CA says what that means for its hosts", "[system][root]") {
+  Estate estate("simulate = true\nlibvirt = []\ncore = \"off\"\n");
+  const auto ca = estate.dir() / "server/ca";
+  estate.stop_server();
+  REQUIRE(estate.server_log().find("there was no CA") == std::string::npos);
+  std::filesystem::rename(ca, estate.dir() / "kept");
+  estate.start_server();
+  estate.wait_until("the server has said so", [&] {
+    return estate.server_log().find("there was no CA") != std::string::npos;
+  });
+  estate.stop_server();
+  std::filesystem::remove_all(ca);
+  std::filesystem::rename(estate.dir() / "kept", ca);
+  estate.start_server();
+  estate.wait_until("the host is back", [&] {
+    return estate.reeve_json({"host", "list"}).at(0).at("state") == "STATE_CONNECTED";
+  });
+}
+
 }  // namespace
 }  // namespace reeve::test
