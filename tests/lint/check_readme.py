@@ -23,8 +23,15 @@ def needs_own(folder):
     return not mirrored
 
 
+PARENTS = ("docs", "docs/guide", "docs/adr", "tests", "tools")  # hold folders or pages rather than code
+
+
 def main():
     report = tree.Report()
+    for folder in PARENTS:
+        path = tree.ROOT / folder
+        if path.is_dir() and not (path / "README.md").is_file():
+            report.add(folder, 1, "has no README.md")
     for folder in sorted(set(folders())):
         readme = tree.ROOT / folder / "README.md"
         if not readme.is_file():

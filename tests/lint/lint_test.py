@@ -74,8 +74,10 @@ class LintTest(unittest.TestCase):
         self.assertEqual(len(bad.splitlines()), 2, bad)
 
     def test_readme(self):
-        self.assertEqual(self.check("readme", tree={"base/a.h": "", "base/README.md": "x\n", "tests/base/a.cpp": ""}), "")
-        bad = self.check("readme", tree={"base/README.md": "x\n" * 16, "db/a.h": ""})
+        self.assertEqual(self.check("readme", tree={"base/a.h": "", "base/README.md": "x\n", "tests/base/a.cpp": "",
+                                                      "tests/README.md": "x\n"}), "")
+        bad = self.check("readme", tree={"base/README.md": "x\n" * 16, "db/a.h": "", "tools/a": ""})
+        self.assertIn("tools:1: has no README.md", bad)
         self.assertIn("base/README.md:15: 16 lines", bad)
         self.assertIn("db:1: has no README.md", bad)
 
