@@ -58,8 +58,12 @@ ConsoleProcess::~ConsoleProcess() {
 }
 
 void ConsoleProcess::kill() {
-  for (const pid_t pid : family(process_->pid())) ::kill(pid, SIGKILL);
+  const auto all = family(process_->pid());
+  for (const pid_t pid : all) ::kill(pid, SIGKILL);
   (void)process_->wait(std::chrono::seconds(20));
+  // Whoever comes next may need the same network card.
+  for (const pid_t pid : all)
+    for (int i = 0; i < 1000 && ::kill(pid, 0) == 0; ++i) ::usleep(10'000);
 }
 
 double ConsoleProcess::wait_for(const std::string& text, std::chrono::seconds limit) {
