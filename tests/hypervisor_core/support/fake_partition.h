@@ -46,6 +46,13 @@ class FakePartition final : public accel::Partition, public accel::Doorbells {
     const auto found = delivered_.find(data);
     return found == delivered_.end() ? 0 : found->second;
   }
+  /// All of them.
+  std::size_t sent() const {
+    std::scoped_lock lock(mutex_);
+    std::size_t sum = 0;
+    for (const auto& [data, times] : delivered_) sum += times;
+    return sum;
+  }
   bool has_doorbells = false;
   std::map<Gpa, int> bells;
 
