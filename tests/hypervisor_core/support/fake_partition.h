@@ -12,7 +12,7 @@
 
 namespace reeve::core::test {
 
-class FakePartition final : public accel::Partition, public accel::Doorbells {
+class FakePartition : public accel::Partition, public accel::Doorbells {
  public:
   Status set_memory(const accel::MemorySlot&) override { return {}; }
   Status take_dirty(std::uint32_t, std::span<std::uint64_t>) override { return {}; }
