@@ -33,9 +33,8 @@ reeve::v1::ResourceUse MachineProbe::use() {
   return use;
 }
 
-reeve::v1::KvmFacts probe_kvm_here() {
+reeve::v1::KvmFacts kvm_facts(const Result<core::accel::KvmUsability>& probed) {
   reeve::v1::KvmFacts facts;
-  const auto probed = core::accel::probe_kvm();
   if (!probed.ok()) {
     facts.set_description("the probe failed: " + probed.error().message());
     return facts;
@@ -44,6 +43,10 @@ reeve::v1::KvmFacts probe_kvm_here() {
   facts.set_usable(found.usable);
   facts.set_description(found.summary + (found.remedy.empty() ? "" : "; " + found.remedy));
   return facts;
+}
+
+reeve::v1::KvmFacts probe_kvm_here() {
+  return kvm_facts(core::accel::probe_kvm());
 }
 
 }  // namespace reeve::agent

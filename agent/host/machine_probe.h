@@ -8,6 +8,10 @@
 #include "agent/host/host_probe.h"
 #include "base/mutex.h"
 
+namespace reeve::core::accel {
+struct KvmUsability;
+}
+
 namespace reeve::agent {
 
 /// Safe from several threads.
@@ -27,6 +31,8 @@ class MachineProbe final : public HostProbe {
   CpuTicks last_ REEVE_GUARDED_BY(mutex_){};
 };
 
+/// What a host says of its KVM: the probe's summary, and its remedy when there is one.
+reeve::v1::KvmFacts kvm_facts(const Result<core::accel::KvmUsability>& probed);
 /// Runs a small guest on /dev/kvm. Blocks for up to two seconds.
 reeve::v1::KvmFacts probe_kvm_here();
 

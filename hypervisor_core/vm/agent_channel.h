@@ -2,6 +2,7 @@
 // both ways.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <optional>
@@ -18,6 +19,9 @@ namespace reeve::core {
 class AgentChannel final : public virtio::PortSink {
  public:
   static constexpr const char* kPortName = "org.qemu.guest_agent.0";
+  /// Tells the agent to thaw the guest's file systems. With an id that callers do not use, so that
+  /// its answer is nobody's.
+  static constexpr const char* kThaw = R"({"execute":"guest-fsfreeze-thaw","id":0})";
   static constexpr std::size_t kMaxLine = 512 << 10;
   static constexpr std::size_t kMaxLines = 16;
 
@@ -32,6 +36,11 @@ class AgentChannel final : public virtio::PortSink {
   /// Called on the device's worker after a line came; must not block.
   void set_listener(std::function<void()> listener);
 
+  /// The guest may be frozen and is owed a thaw: part of a saved machine, so that whoever goes on
+  /// with it knows. Any thread.
+  void owe_thaw(bool owed) { thaw_owed_ = owed; }
+  bool owes_thaw() const { return thaw_owed_; }
+
  private:
   mutable Mutex mutex_;
   bool open_ REEVE_GUARDED_BY(mutex_) = false;
@@ -39,6 +48,7 @@ class AgentChannel final : public virtio::PortSink {
   std::string partial_ REEVE_GUARDED_BY(mutex_);
   std::deque<std::string> lines_ REEVE_GUARDED_BY(mutex_);
   std::function<void()> listener_ REEVE_GUARDED_BY(mutex_);
+  std::atomic<bool> thaw_owed_{false};
 };
 
 }  // namespace reeve::core

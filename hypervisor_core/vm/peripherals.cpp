@@ -232,7 +232,15 @@ Status Peripherals::set_balloon(std::uint64_t bytes) {
 bool Peripherals::send_to_agent(std::string_view line) {
   if (!agent_) return false;
   const std::string text = std::string(line) + "\n";
+  if (console_->room(agent_port_) < text.size()) return false;  // half a line spoils the next
   return console_->send(agent_port_, std::as_bytes(std::span(text))) == text.size();
+}
+
+bool Peripherals::thaw_guest() {
+  // Still owed until it is on its way: a save in between counts it twice rather than not at all.
+  if (!send_to_agent(AgentChannel::kThaw)) return false;
+  agent_->owe_thaw(false);
+  return true;
 }
 
 std::function<Status()> Peripherals::prepare_as(ThreadRole role) const {

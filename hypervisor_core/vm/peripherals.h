@@ -92,6 +92,9 @@ class Peripherals {
   AgentChannel* agent_channel() { return agent_ ? &*agent_ : nullptr; }
   /// Sends a line to the guest agent; false when it does not fit now.
   bool send_to_agent(std::string_view line);
+  /// Sends the thaw that the guest is owed, which it is no longer then; false when it does not fit
+  /// now.
+  bool thaw_guest();
 
  private:
   struct Unit;

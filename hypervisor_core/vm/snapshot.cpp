@@ -17,6 +17,8 @@ constexpr std::uint64_t kRun = 64;
 constexpr std::uint32_t kHeaderVersion = 1;
 /// A reader without it would show the guest another processor.
 constexpr const char* kCpuidFeature = "cpuid";
+/// A reader without it would leave the guest frozen.
+constexpr const char* kThawFeature = "thaw";
 
 Error bad(const std::string& what) {
   return Error{Code::InvalidArgument, "STATE_FORMAT", "saved state: " + what};
@@ -139,9 +141,14 @@ Status save_machine(StateSink& sink, Board& board, Vcpus vcpus, const v1::Machin
   *header.mutable_config() = config;
   header.set_accelerator(std::string(accelerator));
   header.add_required_features(kCpuidFeature);
+  // Asked before the devices: a thaw sent from here on is in the channel's state or still owed.
+  const auto* agent = board.peripherals().agent_channel();
+  const bool thaw_owed = agent != nullptr && agent->owes_thaw();
+  if (thaw_owed) header.add_required_features(kThawFeature);
   for (const auto& leaves : board.cpuid()) to_saved(leaves, *header.add_cpuid());
   TRY(write_message(writer, RecordType::Header, header));
   v1::SavedMachine machine;
+  machine.set_thaw_owed(thaw_owed);
   TRY(collect_machine(board, vcpus, machine));
   SavedIndex index;
   index.chunks = TRY(write_memory(writer, board.memory()));
@@ -160,7 +167,7 @@ Result<v1::SavedHeader> read_saved_header(RecordReader& reader) {
   if (header.version() != kHeaderVersion)
     return Error{Code::FailedPrecondition, "STATE_VERSION", "the saved state has another version"};
   for (const auto& feature : header.required_features())
-    if (feature != kCpuidFeature)
+    if (feature != kCpuidFeature && feature != kThawFeature)
       return Error{Code::FailedPrecondition, "STATE_FEATURE",
                    "the saved state needs '" + feature + "', which this version lacks"};
   return header;
@@ -205,6 +212,11 @@ Status apply_machine(const std::string& record, std::uint64_t pages, Board& boar
   TRY(board.acpi().load(state.acpi()));
   TRY(board.serial().load(state.serial()));
   TRY(load_devices(board, state));
+  if (state.thaw_owed()) {
+    auto* agent = board.peripherals().agent_channel();
+    if (agent == nullptr) return bad("a frozen guest without an agent");
+    agent->owe_thaw(true);
+  }
   return board.renew_generation_id();
 }
 

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "hypervisor_core/accel/kvm/kvm.h"
 #include "hypervisor_core/vm/vm.h"
+#include "hypervisor_core/vmm/accelerator.h"
 
 namespace reeve::core::vmm {
 namespace {
@@ -66,14 +66,13 @@ Result<int> run_in_foreground(v1::MachineConfig config, const CellOptions& cell)
   TRY(settle_paths(config, root));
   auto network = TRY(HostNetwork::open(config));
   auto jail = TRY(enter_cell(cell, config, {.root = root}, {}));
-  auto device = TRY(accel::open_kvm_device());
-  auto kvm = TRY(accel::make_kvm(std::move(device)));
+  const auto accelerator = TRY(open_accelerator());
   const Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake) return errno_error("eventfd");
   const auto ring = [fd = wake.get()] { (void)eventfd_write(fd, 1); };
   VmOptions options{.on_change = ring, .open_network = network.opener()};
   if (jail) options.prepare_thread = sandbox::narrow_thread;
-  auto vm = TRY(Vm::create(config, *kvm, options));
+  auto vm = TRY(Vm::create(config, *accelerator, options));
   vm->console().set_listener(ring);
   if (jail) {
     TRY(jail->close());

@@ -14,8 +14,8 @@
 #include "base/file.h"
 #include "base/subprocess.h"
 #include "base/unix_socket.h"
-#include "hypervisor_core/accel/kvm/kvm.h"
 #include "hypervisor_core/control/client.h"
+#include "hypervisor_core/vmm/accelerator.h"
 #include "hypervisor_core/vmm/server.h"
 
 namespace reeve::core::vmm {
@@ -73,19 +73,20 @@ std::vector<int> sockets_of(const v1::MachineConfig& config) {
 
 /// From the saved state in the run directory when there is one, else from its kernel.
 Result<std::unique_ptr<Vm>> make_machine(const fs::path& run_dir, const v1::MachineConfig& config,
-                                         accel::Accelerator& kvm, const VmOptions& options) {
+                                         accel::Accelerator& accelerator,
+                                         const VmOptions& options) {
   auto saved = open_file(run_dir / control::kRestoreFile, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  if (!saved.ok()) return Vm::create(config, kvm, options);
+  if (!saved.ok()) return Vm::create(config, accelerator, options);
   // The agent's description names the files as they are on this host.
   const auto adjust = [&](v1::MachineConfig& from_stream) { from_stream = config; };
-  auto lazy = Vm::restore_lazily(TRY(saved.value().duplicate()), kvm, options, adjust);
+  auto lazy = Vm::restore_lazily(TRY(saved.value().duplicate()), accelerator, options, adjust);
   if (lazy.ok() ||
       (lazy.error().reason() != "LAZY_UNAVAILABLE" && lazy.error().reason() != "STATE_NO_INDEX"))
     return lazy;
   std::fprintf(stderr, "reeve-vmm: reading all memory first: %s\n", lazy.error().message().c_str());
   FdSource source(saved.value().get());
   if (lseek(saved.value().get(), 0, SEEK_SET) != 0) return errno_error("reading saved state");
-  return Vm::restore(source, kvm, options, adjust);
+  return Vm::restore(source, accelerator, options, adjust);
 }
 
 Status leave_report(const fs::path& folder, const v1::ExitReport& report) {
@@ -141,8 +142,7 @@ Status run_resident(const Residence& residence) {
                       .on_end = [&](int status) { report_end(outside.get(), status); },
                       .keep = {lock.get(), outside.get()}}));
   outside.reset();  // the warden's; in here it would lead out of the root folder
-  auto device = TRY(accel::open_kvm_device());
-  const auto kvm = TRY(accel::make_kvm(std::move(device)));
+  const auto accelerator = TRY(open_accelerator());
   const Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake) return errno_error("eventfd");
   const auto ring = [fd = wake.get()] { (void)eventfd_write(fd, 1); };
@@ -154,7 +154,7 @@ Status run_resident(const Residence& residence) {
     _exit(4);
   };
   if (jail) options.prepare_thread = sandbox::narrow_thread;
-  const auto vm = TRY(make_machine(run_dir, config, *kvm, options));
+  const auto vm = TRY(make_machine(run_dir, config, *accelerator, options));
   vm->console().set_listener(ring);
   auto typists = TRY(listen_at(run_dir / control::kConsoleSocket));
   auto listener = TRY(listen_at(run_dir / control::kControlSocket));

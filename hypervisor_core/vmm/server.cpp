@@ -24,8 +24,6 @@ constexpr auto kRest = std::chrono::milliseconds(2);
 constexpr std::uint32_t kMaxAgentTimeout = 60'000;
 constexpr int kTypingPace = 5;
 constexpr std::uint32_t kMaxFreeze = 600'000;
-/// With an id that callers do not use, so that its answer is nobody's.
-constexpr const char* kThaw = R"({"execute":"guest-fsfreeze-thaw","id":0})";
 
 void fill_error(v1::ControlError& out, const Error& error) {
   out.set_code(static_cast<std::uint32_t>(error.code()));
@@ -84,7 +82,11 @@ Server::Server(Vm& vm, ConsoleOutlet& console, Fd listener, int wake, int run_di
       listener_(std::move(listener)),
       wake_(wake),
       run_dir_(run_dir),
-      jail_(jail) {}
+      jail_(jail) {
+  // Who froze a machine that was saved then is not here: due at once.
+  const auto* channel = vm_.board().peripherals().agent_channel();
+  if (channel != nullptr && channel->owes_thaw()) thaw_.emplace();
+}
 
 Server::~Server() = default;
 
@@ -288,6 +290,14 @@ bool Server::owes_answers() const {
   return !verbs_waiting_.empty() || !verbs_done_.empty();
 }
 
+/// Or about to be. What a guest is owed is in its saved state, so that nobody freezes it from here
+/// on: the saved guest would find the order, and no one who knows of it.
+bool Server::is_saving() const {
+  Lock lock(verbs_mutex_);
+  return std::any_of(verbs_waiting_.begin(), verbs_waiting_.end(),
+                     [](const UnderWay& verb) { return verb.verb == v1::ControlRequest::kSave; });
+}
+
 /// What verbs_ does now, for a person; may be empty.
 std::string Server::doing() const {
   Lock lock(verbs_mutex_);
@@ -341,6 +351,9 @@ Status Server::call_guest_agent(Connection& connection, const v1::ControlRequest
     return Error{Code::Unavailable, "GUEST_AGENT_BUSY", "another guest agent call is under way"};
   if (!channel->is_open())
     return Error{Code::Unavailable, "GUEST_AGENT_SILENT", "no guest agent runs in the guest"};
+  const bool freezes = call.thaw_after_ms() != 0;
+  if (freezes && is_saving())
+    return Error{Code::Unavailable, "GUEST_AGENT_BUSY", "the machine is being saved"};
   const auto now = std::chrono::steady_clock::now();
   channel->set_listener([fd = wake_] { (void)eventfd_write(fd, 1); });
   if (!call.json().empty()) {
@@ -348,8 +361,10 @@ Status Server::call_guest_agent(Connection& connection, const v1::ControlRequest
     if (!peripherals.send_to_agent(call.json()))
       return Error{Code::Unavailable, "GUEST_AGENT_SILENT", "the guest agent does not read"};
   }
-  if (call.thaw_after_ms() != 0)
+  if (freezes) {
+    channel->owe_thaw(true);
     thaw_ = Thaw{&connection, now + std::chrono::milliseconds(call.thaw_after_ms())};
+  }
   agent_call_ =
       AgentCall{&connection, request.id(), now + std::chrono::milliseconds(call.timeout_ms())};
   return {};
@@ -376,7 +391,7 @@ void Server::finish_agent_call() {
 void Server::thaw_when_due() {
   if (!thaw_ || std::chrono::steady_clock::now() < thaw_->due) return;
   // A channel that is full now has a guest that reads later.
-  if (vm_.board().peripherals().send_to_agent(kThaw))
+  if (vm_.board().peripherals().thaw_guest())
     thaw_.reset();
   else
     *thaw_ = {nullptr, std::chrono::steady_clock::now() + kFarewell};

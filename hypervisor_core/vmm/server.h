@@ -54,6 +54,7 @@ class Server {
                   std::function<Status()> verb);
   void finish_verbs();
   bool owes_answers() const;
+  bool is_saving() const;
   std::string doing() const;
   Status save(const std::string& file_name);
   Status call_guest_agent(Connection& connection, const v1::ControlRequest& request);

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "db/repo/vm_repo.h"
+#include "server/app/validate.h"
 #include "server/app/words.h"
 
 namespace reeve::server {
@@ -14,6 +15,10 @@ namespace {
 
 /// A few virtual processors more than the host has threads are slow, not wrong.
 constexpr std::int32_t kCpusAnyHostTakes = 16;
+/// More than the own core's machines have APIC ids for (hypervisor_core/vm/config.h).
+constexpr std::int32_t kMostCpusOfCore = 254;
+/// libvirt refuses more of QEMU without an IOMMU in extended interrupt mode.
+constexpr std::int32_t kMostCpusOfQemu = 255;
 constexpr std::string_view kNotAskedFor = "is not the one asked for";
 constexpr std::string_view kLimits = "resource-limits";
 
@@ -41,11 +46,32 @@ bool can(const v1::Hypervisor& hypervisor, std::string_view capability) {
   return std::ranges::find(all, capability) != all.end();
 }
 
+std::int32_t most_cpus(const v1::Hypervisor& hypervisor) {
+  if (hypervisor.kind() == v1::HYPERVISOR_KIND_CORE) return kMostCpusOfCore;
+  return hypervisor.uri().starts_with("qemu") ? kMostCpusOfQemu : kMaxCpus;
+}
+
+std::string cpus_in_one(const KnownHypervisor& hypervisor) {
+  return "runs up to " + std::to_string(most_cpus(hypervisor.shown)) +
+         " processors per machine on its hypervisor '" + hypervisor.row.name + "'";
+}
+
 bool suits(const v1::Hypervisor& hypervisor, const PlacementRequest& request) {
+  if (request.cpus > most_cpus(hypervisor)) return false;
   if (request.limits && !can(hypervisor, kLimits)) return false;
   // What only the own core may lack.
   if (hypervisor.kind() != v1::HYPERVISOR_KIND_CORE) return true;
   return request.has_kernel && (!request.user_network || can(hypervisor, "user-network"));
+}
+
+/// The available hypervisor with the largest machines; null when there is none.
+const KnownHypervisor* largest(const KnownHost& host) {
+  const KnownHypervisor* found = nullptr;
+  for (const auto& hypervisor : host.hypervisors)
+    if (hypervisor.shown.available() &&
+        (found == nullptr || most_cpus(hypervisor.shown) > most_cpus(found->shown)))
+      found = &hypervisor;
+  return found;
 }
 
 const KnownHypervisor* choose_hypervisor(const KnownHost& host, const PlacementRequest& request) {
@@ -80,6 +106,11 @@ std::string lack_of(const Candidate& candidate, const PlacementRequest& request)
   if (!host.connected) return "is not connected";
   if (!request.image_host_uid.empty() && host.row.uid != request.image_host_uid)
     return "does not have image '" + request.image_display_name + "'";
+  const auto* decides = candidate.hypervisor != nullptr || !request.hypervisor_id.empty()
+                            ? candidate.hypervisor
+                            : largest(host);
+  if (decides != nullptr && request.cpus > most_cpus(decides->shown))
+    return cpus_in_one(*decides) + ", " + std::to_string(request.cpus) + " are needed";
   if (candidate.hypervisor == nullptr)
     return request.hypervisor_id.empty()
                ? "has no available hypervisor that can run it"
@@ -171,7 +202,15 @@ Result<Placed> place(Inventory& inventory, const PlacementRequest& request) {
   return Placed{best->host, best->hypervisor, explain(*best, candidates, request)};
 }
 
-Status require_possible(const KnownHost& host, std::int32_t cpus, std::int64_t memory_mib) {
+Status require_possible(const KnownHost& host, const KnownHypervisor* hypervisor, std::int32_t cpus,
+                        std::int64_t memory_mib) {
+  if (hypervisor != nullptr && cpus > most_cpus(hypervisor->shown))
+    return Error(Code::ResourceExhausted, "NO_HOST_FITS",
+                 "host '" + host.row.name + "' " + cpus_in_one(*hypervisor) + "; " +
+                     std::to_string(cpus) + " are asked for")
+        .resource(host_name(host.row.uid))
+        .with("needed_cpus", std::to_string(cpus))
+        .remedy("ask for less");
   const auto threads = std::max(host.status.cpu().threads(), kCpusAnyHostTakes);
   const bool fits = memory_mib <= host.status.memory_mib() && cpus <= threads;
   if (fits) return {};

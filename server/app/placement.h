@@ -39,8 +39,10 @@ struct Placed {
 Result<Placed> place(Inventory& inventory, const PlacementRequest& request);
 
 /// ResourceExhausted/NO_HOST_FITS when the host could not carry such a machine even if it were
-/// alone there.
-Status require_possible(const KnownHost& host, std::int32_t cpus, std::int64_t memory_mib);
+/// alone there, or its hypervisor has no machines with so many processors. `hypervisor` may be
+/// null.
+Status require_possible(const KnownHost& host, const KnownHypervisor* hypervisor, std::int32_t cpus,
+                        std::int64_t memory_mib);
 
 /// FailedPrecondition/NOT_SUPPORTED when the hypervisor does not limit what machines take.
 Status require_limits(const KnownHost& host, const KnownHypervisor* hypervisor);

@@ -14,6 +14,7 @@ struct OneHost : MemoryDb {
     auto tx = begin();
     v1::HostStatus status;
     status.set_memory_mib(4096);
+    status.mutable_cpu()->set_threads(512);
     auto row = host_row("h1", "alpha");
     row.state = "connected";
     row.status = status.SerializeAsString();
@@ -21,10 +22,11 @@ struct OneHost : MemoryDb {
     must(tx.commit());
   }
   void add(const std::string& kind, bool available,
-           const std::vector<std::string>& capabilities = {}) {
+           const std::vector<std::string>& capabilities = {}, const std::string& uri = "") {
     auto tx = begin();
     v1::Hypervisor shown;
     shown.set_available(available);
+    shown.set_uri(uri);
     for (const auto& capability : capabilities) shown.add_capabilities(capability);
     db::Hypervisor row;
     row.uid = "y-" + kind;
@@ -90,6 +92,39 @@ TEST_CASE("a hypervisor that was asked for is taken or refused, never replaced",
   const auto refused = host.place(request);
   REQUIRE(reason_of(refused) == "NO_HOST_FITS");
   CHECK(refused.error().message().find("has no available hypervisor 'core'") != std::string::npos);
+}
+
+TEST_CASE("no machine is planned with more processors than its hypervisor has for one",
+          "[placement]") {
+  OneHost host;
+  host.add("core", true);
+  auto request = kLinux;
+  request.cpus = 254;
+  CHECK(must(host.place(request)) == "core");
+  request.cpus = 255;
+  request.hypervisor_id = GENERATE("", "core");
+  const auto refused = host.place(request);
+  REQUIRE(reason_of(refused) == "NO_HOST_FITS");
+  CHECK(refused.error().message().find("'alpha' runs up to 254 processors per machine on its "
+                                       "hypervisor 'core', 255 are needed") != std::string::npos);
+
+  host.add("libvirt", true, {}, "qemu:///system");
+  request.hypervisor_id.clear();
+  CHECK(must(host.place(request)) == "libvirt");  // takes one more
+  request.cpus = 256;
+  request.hypervisor_id = "libvirt";
+  const auto most = host.place(request);
+  REQUIRE(reason_of(most) == "NO_HOST_FITS");
+  CHECK(most.error().message().find("runs up to 255 processors") != std::string::npos);
+
+  auto tx = must(host.database->begin_read());
+  Inventory inventory(tx, at(0));
+  const auto alpha = must(inventory.host("h1"));
+  const auto* core = alpha->hypervisor("core");
+  CHECK(require_possible(*alpha, core, 254, 512).ok());
+  CHECK(reason_of(require_possible(*alpha, core, 255, 512)) == "NO_HOST_FITS");
+  CHECK(require_possible(*alpha, alpha->hypervisor("libvirt"), 255, 512).ok());
+  CHECK(require_possible(*alpha, nullptr, 256, 512).ok());
 }
 
 TEST_CASE("a host whose hypervisors are all unusable takes no machine", "[placement]") {

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "hypervisor_core/accel/kvm/probe.h"
 #include "tests/system/dialogue.h"
 #include "tests/system/estate.h"
 
@@ -231,8 +232,14 @@ TEST_CASE("hosts are enrolled by the printed line, changed and removed", "[syste
   CHECK(has(pasted.output, host("spare").at("uid").get<std::string>()));
   const auto page = estate.reeve({"host", "show", "host-1"});
   CHECK(page.exit_code == 0);
-  for (const auto* part : {"uid: ", "cpu: ", "kvm: ", "hypervisor sim: "})
-    CHECK(has(page.output, part));
+  for (const auto* part : {"uid: ", "cpu: ", "hypervisor sim: "}) CHECK(has(page.output, part));
+  // What the probe finds on this machine, whatever it is, and what to do about it.
+  const auto kvm = core::accel::probe_kvm().value();
+  const auto said = kvm.summary + (kvm.remedy.empty() ? "" : "; " + kvm.remedy);
+  const auto facts = host("host-1").at("status").at("kvm");
+  CHECK(facts.at("description") == said);
+  CHECK(facts.value("usable", false) == kvm.usable);
+  CHECK(has(page.output, "\nkvm:      " + said + "\n"));
   const auto dry = estate.reeve_json({"host", "update", "spare", "--name", "rack-7", "--dry-run"});
   CHECK(dry.at("display_name") == "rack-7");
   CHECK(host("spare").at("display_name") == "spare");

@@ -231,8 +231,12 @@ Result<KvmUsability> probe_kvm(const char* device, std::chrono::milliseconds dea
     out.present = true;
     return out;
   }
-  auto out = run_payload(*kvm.value(), deadline);
-  if (out.ok()) return out;
+  return probe_accelerator(*kvm.value(), deadline);
+}
+
+KvmUsability probe_accelerator(Accelerator& accelerator, std::chrono::milliseconds deadline) {
+  auto out = run_payload(accelerator, deadline);
+  if (out.ok()) return std::move(out).value();
   // A KVM that refuses to set a guest up is as unusable as one that cannot run it.
   return KvmUsability{
       .present = true,

@@ -25,6 +25,11 @@ struct KvmUsability {
   std::chrono::microseconds took{0};
 };
 
+/// Runs the payload on an accelerator that could be opened; what probe_kvm() says of KVM. Blocks
+/// for at most `deadline`.
+KvmUsability probe_accelerator(Accelerator& accelerator,
+                               std::chrono::milliseconds deadline = std::chrono::seconds(2));
+
 /// Runs the payload; at most `deadline`. Blocks. An Error only for trouble of our own (no memory).
 Result<KvmUsability> probe_kvm(const char* device = kKvmDevice,
                                std::chrono::milliseconds deadline = std::chrono::seconds(2));

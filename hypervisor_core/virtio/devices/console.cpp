@@ -216,6 +216,11 @@ std::size_t Console::send(std::size_t port, std::span<const std::byte> bytes) {
   return taken;
 }
 
+std::size_t Console::room(std::size_t port) const {
+  Lock lock(mutex_);
+  return kMaxToGuest - ports_[port].to_guest.size();
+}
+
 void Console::set_host_open(std::size_t port, bool open) {
   {
     Lock lock(mutex_);

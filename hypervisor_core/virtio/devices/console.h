@@ -58,6 +58,8 @@ class Console final : public Device {
   /// Any thread: bytes for the guest; returns how many were taken. The rest when the guest has read
   /// some.
   std::size_t send(std::size_t port, std::span<const std::byte> bytes);
+  /// Any thread: how many would be taken now.
+  std::size_t room(std::size_t port) const;
   /// Any thread: the sink has room again.
   void resume() { wake_.wake(); }
   /// Any thread: tells the guest that somebody listens on a named port.

@@ -111,11 +111,12 @@ Result<Plan> update_vm(Inventory& inventory, const FreshIds&, const v1::UpdateVm
   }
   TRY(check_limits(target.vm.spec(), after.spec()));
   const auto host = TRY(inventory.host(target.row.host_uid));
-  if (has_limits(after.spec()))
-    TRY(require_limits(*host, host->hypervisor_by_uid(target.row.hypervisor_uid)));
+  const auto* hypervisor = host->hypervisor_by_uid(target.row.hypervisor_uid);
+  if (has_limits(after.spec())) TRY(require_limits(*host, hypervisor));
   const bool grows = after.spec().cpus() > target.vm.spec().cpus() ||
                      after.spec().memory_mib() > target.vm.spec().memory_mib();
-  if (grows) TRY(require_possible(*host, after.spec().cpus(), after.spec().memory_mib()));
+  if (grows)
+    TRY(require_possible(*host, hypervisor, after.spec().cpus(), after.spec().memory_mib()));
   if (reach == Reach::Record) {
     add_step(plan, "change the record", "").set_effect("vm_changed");
     return plan;

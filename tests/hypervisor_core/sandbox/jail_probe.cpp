@@ -1,12 +1,15 @@
 // tests/hypervisor_core/sandbox/jail_probe.cpp - a program that wants out of its jail.
 //
-//   core_jail_probe ROOT USER SOCKET ABSTRACT [--drop]
+//   core_jail_probe ROOT USER SOCKET ABSTRACT [--drop | --free NAME...]
 //
 // enters the jail with ROOT as its root folder, as USER when it is root, and tries everything below
 // on the first thread and on one thread of each role. SOCKET and ABSTRACT are listening sockets
 // outside. A line "WORKED thread: what" for each thing that should have failed and did not,
 // "FAILED" for what must work and did not. --drop gives up root first. Ends with 0 when there is
 // neither.
+//
+// --free is the control: no jail is entered, and the attempts of those names - they must be ones
+// that hurt nobody - and a vCPU thread's ioctls are tried all the same, with the same report.
 #include <array>
 #include <atomic>
 #include <cstdio>
@@ -19,7 +22,11 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/fs.h>
+#include <linux/if_tun.h>
 #include <linux/io_uring.h>
+#include <linux/tiocl.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -39,6 +46,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "hypervisor_core/accel/kvm/abi.h"
 #include "hypervisor_core/block/async_disk.h"
 #include "hypervisor_core/block/raw_disk.h"
 #include "hypervisor_core/sandbox/jail.h"
@@ -186,6 +194,70 @@ const Attempt kNoFiles[] = {
     {"read a file inside", [] { return opens("/inside", O_RDONLY); }},
 };
 
+/// Must fail on threads that have nothing to do with sockets by name.
+const Attempt kUnix[] = {
+    {"UNIX socket", [] { return socket(AF_UNIX, SOCK_STREAM, 0) >= 0; }},
+};
+
+/// Sets of threads: a bit for each role, and one for the first thread.
+using Threads = unsigned;
+constexpr Threads operator|(ThreadRole a, ThreadRole b) {
+  return 1u << static_cast<unsigned>(a) | 1u << static_cast<unsigned>(b);
+}
+constexpr Threads operator|(Threads a, ThreadRole b) {
+  return a | 1u << static_cast<unsigned>(b);
+}
+constexpr Threads kNobody = 0, kFirst = 1u << 31;
+constexpr Threads kMachine = kFirst | ThreadRole::Control | ThreadRole::Events;
+constexpr Threads kVcpu = kMachine | ThreadRole::Vcpu;
+constexpr Threads kInterrupts =
+    kVcpu | ThreadRole::Disk | ThreadRole::Network | ThreadRole::Socket | ThreadRole::Device;
+constexpr Threads kTap = kFirst | ThreadRole::Network | ThreadRole::Control;
+constexpr Threads kFill = kFirst | ThreadRole::Fill;
+
+/// What roles differ by most: each of these gets to the kernel on those threads only.
+struct Control {
+  const char* what;
+  unsigned long request;
+  Threads allowed;
+};
+const Control kControls[] = {
+    {"KVM_CREATE_VM", KVM_CREATE_VM, kMachine},
+    {"KVM_CREATE_VCPU", KVM_CREATE_VCPU, kMachine},
+    {"KVM_CREATE_DEVICE", KVM_CREATE_DEVICE, kMachine},
+    {"KVM_SET_USER_MEMORY_REGION", KVM_SET_USER_MEMORY_REGION, kMachine},
+    {"KVM_GET_DIRTY_LOG", KVM_GET_DIRTY_LOG, kMachine},
+    {"KVM_SET_REGS", KVM_SET_REGS, kMachine},
+    {"KVM_SET_SREGS", KVM_SET_SREGS, kMachine},
+    {"KVM_SET_MSRS", KVM_SET_MSRS, kMachine},
+    {"KVM_SET_LAPIC", KVM_SET_LAPIC, kMachine},
+    {"KVM_ENABLE_CAP", KVM_ENABLE_CAP, kMachine},
+    {"KVM_SIGNAL_MSI", KVM_SIGNAL_MSI, kMachine},
+    {"KVM_RUN", KVM_RUN, kVcpu},
+    {"KVM_IRQ_LINE", KVM_IRQ_LINE, kVcpu},
+    {"KVM_IOEVENTFD", KVM_IOEVENTFD, kVcpu},
+    {"KVM_RESET_DIRTY_RINGS", KVM_RESET_DIRTY_RINGS, kVcpu},
+    {"KVM_RUN with bits above", KVM_RUN | 1ul << 32, kMachine},
+    {"KVM_SET_GSI_ROUTING", KVM_SET_GSI_ROUTING, kInterrupts},
+    {"KVM_IRQFD", KVM_IRQFD, kInterrupts},
+    {"UFFDIO_COPY", UFFDIO_COPY, kFill},
+    {"UFFDIO_REGISTER", UFFDIO_REGISTER, kFill},
+    {"TUNSETOFFLOAD", TUNSETOFFLOAD, kTap},
+    {"TUNSETQUEUE", TUNSETQUEUE, kTap},
+    {"BLKGETSIZE64", BLKGETSIZE64, kFirst},
+    {"TUNSETIFF", TUNSETIFF, kNobody},
+    {"TUNSETPERSIST", TUNSETPERSIST, kNobody},
+    {"VHOST_SET_OWNER", _IO(0xaf, 1), kNobody},  // C++ cannot read <linux/vhost.h>
+    {"TIOCSTI", TIOCSTI, kNobody},
+    {"TIOCSTI with bits above", TIOCSTI | 1ul << 32, kNobody},
+    {"TIOCLINUX", TIOCLINUX, kNobody},
+    {"TIOCSCTTY", TIOCSCTTY, kNobody},
+    {"BLKDISCARD", BLKDISCARD, kNobody},
+    {"FS_IOC_SETFLAGS", FS_IOC_SETFLAGS, kNobody},
+    {"FICLONE", FICLONE, kNobody},
+    {"FIFREEZE", FIFREEZE, kNobody},
+};
+
 bool is_refusal(int error) {
   return error == EPERM || error == EACCES || error == ENOENT || error == ENOSYS ||
          error == ECONNREFUSED;  // nobody of that name in this network namespace
@@ -206,6 +278,18 @@ void try_all(const char* thread, std::span<const Attempt> attempts) {
   }
 }
 
+/// No descriptor is needed: the filter answers with EPERM before the kernel looks for one, and the
+/// kernel with EBADF when the filter lets it through.
+void try_controls(const char* thread, Threads who) {
+  for (const auto& control : kControls) {
+    const bool allowed = (control.allowed & who) != 0;
+    errno = 0;
+    (void)syscall(SYS_ioctl, -1, control.request, nullptr);
+    if (errno != (allowed ? EBADF : EPERM))
+      note(allowed ? "FAILED" : "WORKED", thread, control.what, errno);
+  }
+}
+
 void must(bool worked, const char* thread, const char* what) {
   if (!worked) note("FAILED", thread, what, errno);
 }
@@ -215,10 +299,9 @@ void try_role(ThreadRole role, const char* name) {
     const auto narrowed = sandbox::narrow_thread(role);
     must(narrowed.ok(), name, "narrow");
     try_all(name, kNever);
+    try_controls(name, kNobody | role);
     if (role != ThreadRole::Fill) try_all(name, kNoFiles);
-    if (role != ThreadRole::Socket && role != ThreadRole::Control)
-      try_all(name, std::vector<Attempt>{
-                        {"UNIX socket", [] { return socket(AF_UNIX, SOCK_STREAM, 0) >= 0; }}});
+    if (role != ThreadRole::Socket && role != ThreadRole::Control) try_all(name, kUnix);
     void* memory =
         mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     must(memory != MAP_FAILED, name, "memory");
@@ -340,6 +423,21 @@ void try_ring(StolenRing& stolen) {
   }).join();
 }
 
+/// The control: 2 when a name is none of ours.
+int try_freely(std::span<char* const> names) {
+  for (const std::string_view name : names) {
+    std::vector<Attempt> named;
+    for (const auto& list : {std::span<const Attempt>(kNever), std::span<const Attempt>(kUnix)})
+      for (const auto& attempt : list)
+        if (name == attempt.what) named.push_back(attempt);
+    if (named.size() != 1) return 2;
+    try_all("free", named);
+  }
+  std::thread([] { try_controls("free", kNobody | ThreadRole::Vcpu); }).join();
+  std::fflush(stdout);
+  return surprises == 0 ? 0 : 1;
+}
+
 int fail(const Error& error) {
   std::printf("NO JAIL %s\n", error.message().c_str());
   return 99;
@@ -351,9 +449,12 @@ int main(int count, char** arguments) {
   if (count < 5) return 2;
   outside_socket = arguments[3];
   abstract_socket = arguments[4];
+  const std::string_view option = count > 5 ? arguments[5] : "";
+  if (option == "--free")
+    return try_freely(std::span(arguments, static_cast<std::size_t>(count)).subspan(6));
   const auto user = static_cast<uid_t>(std::strtoul(arguments[2], nullptr, 10));
-  if (count > 5 && (setgroups(0, nullptr) != 0 || setresgid(user, user, user) != 0 ||
-                    setresuid(user, user, user) != 0 || prctl(PR_SET_DUMPABLE, 1) != 0))
+  if (option == "--drop" && (setgroups(0, nullptr) != 0 || setresgid(user, user, user) != 0 ||
+                             setresuid(user, user, user) != 0 || prctl(PR_SET_DUMPABLE, 1) != 0))
     return 2;
   sandbox::close_inherited();
   const std::string root = arguments[1];
@@ -381,6 +482,7 @@ int main(int count, char** arguments) {
   must(file.get() >= 0 && write(file.get(), "x", 1) == 1, "first", "make a file");
   must(own_root, "first", "own root folder");
   try_all("first", kNever);
+  try_controls("first", kFirst);
   const std::pair<ThreadRole, const char*> roles[] = {
       {ThreadRole::Vcpu, "vcpu"},       {ThreadRole::Disk, "disk"},
       {ThreadRole::Network, "network"}, {ThreadRole::Socket, "socket"},

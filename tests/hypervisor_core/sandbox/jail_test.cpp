@@ -73,6 +73,40 @@ TEST_CASE("from inside the jail there is no way out, on any thread", "[sandbox][
   CHECK((folder.st_mode & 07777) == 01770);
 }
 
+TEST_CASE("without the jail the same probe gets out, and says so", "[sandbox][root]") {
+  if (!can_run()) return;
+  const reeve::test::TempDir root;
+  const std::vector<std::string> attempts{"open /etc/passwd",
+                                          "open /proc/self/mem",
+                                          "connect to a UNIX socket outside",
+                                          "connect to an abstract socket outside",
+                                          "TCP socket",
+                                          "netlink socket",
+                                          "UNIX socket",
+                                          "exec from memory",
+                                          "fork",
+                                          "signal the parent",
+                                          "pidfd",
+                                          "chroot",
+                                          "change groups",
+                                          "executable memory",
+                                          "core dumps",
+                                          "personality"};
+  std::vector<std::string> arguments{"--free"};
+  arguments.insert(arguments.end(), attempts.begin(), attempts.end());
+  const auto done = probe(root.path(), arguments);
+  INFO(done.output << done.errors);
+  CHECK(done.exit_code == 1);
+  for (const auto& attempt : attempts)
+    CHECK(done.output.find("WORKED free: " + attempt + " (") != std::string::npos);
+  for (const char* control : {"KVM_CREATE_VM", "KVM_SET_USER_MEMORY_REGION", "UFFDIO_COPY",
+                              "TUNSETIFF", "VHOST_SET_OWNER", "TIOCSTI", "BLKGETSIZE64"})
+    CHECK(done.output.find("WORKED free: " + std::string(control) + " (Bad file descriptor)") !=
+          std::string::npos);
+  CHECK(done.output.find("FAILED") == std::string::npos);
+  CHECK(done.output.find("UNCLEAR") == std::string::npos);
+}
+
 TEST_CASE("a process without root is jailed too, and says what it lacks", "[sandbox][root]") {
   if (!can_run()) return;
   const reeve::test::TempDir root;

@@ -12,7 +12,7 @@
 
 namespace reeve::core::test {
 
-class FakePartition final : public accel::Partition, public accel::Doorbells {
+class FakePartition : public accel::Partition, public accel::Doorbells {
  public:
   Status set_memory(const accel::MemorySlot&) override { return {}; }
   Status take_dirty(std::uint32_t, std::span<std::uint64_t>) override { return {}; }
@@ -45,6 +45,13 @@ class FakePartition final : public accel::Partition, public accel::Doorbells {
     std::scoped_lock lock(mutex_);
     const auto found = delivered_.find(data);
     return found == delivered_.end() ? 0 : found->second;
+  }
+  /// All of them.
+  std::size_t sent() const {
+    std::scoped_lock lock(mutex_);
+    std::size_t sum = 0;
+    for (const auto& [data, times] : delivered_) sum += times;
+    return sum;
   }
   bool has_doorbells = false;
   std::map<Gpa, int> bells;

@@ -1,0 +1,273 @@
+// A frozen guest that is saved is thawed by whoever goes on with it. The guest here has no driver:
+// its saved state says that it has the agent's channel open, and what is on its way to it is read
+// from the next saved state.
+#include <cstring>
+#include <fstream>
+
+#include <catch2/catch.hpp>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "base/subprocess.h"
+#include "base/text.h"
+#include "hypervisor_core/control/client.h"
+#include "hypervisor_core/control/run_dir.h"
+#include "hypervisor_core/vm/snapshot.h"
+#include "hypervisor_core/vm/vm.h"
+#include "reeve/core/v1/devices.pb.h"
+#include "tests/hypervisor_core/support/payload.h"
+#include "tests/hypervisor_core/support/payload_kernel.h"
+#include "tests/support/temp_dir.h"
+
+namespace reeve::core::control {
+namespace {
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+constexpr const char* kFreeze = R"({"execute":"guest-fsfreeze-freeze"})";
+const std::string kThawLine = std::string(AgentChannel::kThaw) + "\n";
+const std::initializer_list<int> kIdle = {0xeb, 0xfe};
+
+v1::MachineConfig frozen_config(const test::PayloadKernel& kernel) {
+  auto config = kernel.config();
+  config.set_guest_agent(true);
+  return config;
+}
+
+/// A saved machine taken apart.
+struct Saved {
+  v1::SavedHeader header{};
+  v1::SavedMachine machine{};
+  std::vector<std::string> memory{};
+  v1::ConsoleState channel{};
+
+  explicit Saved(const fs::path& path) {
+    const Fd file = open_file(path, O_RDONLY).value();
+    FdSource source(file.get());
+    RecordReader reader(source);
+    header = read_saved_header(reader).value();
+    std::string bytes;
+    while (reader.next(bytes).value() == RecordType::Memory) memory.push_back(bytes);
+    REQUIRE(machine.ParseFromString(bytes));
+    REQUIRE(machine.devices_size() == 1);
+    REQUIRE(channel.ParseFromString(machine.devices(0).device_state()));
+    REQUIRE(channel.ports_size() == 1);
+  }
+  /// As a stream: without an index.
+  void write(const fs::path& path) {
+    machine.mutable_devices(0)->set_device_state(channel.SerializeAsString());
+    const Fd file = open_file(path, O_WRONLY | O_CREAT | O_EXCL, 0600).value();
+    FdSink sink(file.get());
+    RecordWriter writer(sink);
+    REQUIRE(writer.begin().ok());
+    REQUIRE(writer.write(RecordType::Header, as_bytes(header.SerializeAsString())).ok());
+    for (const auto& record : memory)
+      REQUIRE(writer.write(RecordType::Memory, as_bytes(record)).ok());
+    REQUIRE(writer.write(RecordType::Machine, as_bytes(machine.SerializeAsString())).ok());
+  }
+  bool has(const std::string& feature) const {
+    const auto& all = header.required_features();
+    return std::find(all.begin(), all.end(), feature) != all.end();
+  }
+  const std::string& to_guest() const { return channel.ports(0).to_guest(); }
+};
+
+/// A machine of which the guest runs an agent, or so its state says.
+void save_with_agent(const v1::MachineConfig& config, accel::Accelerator& kvm,
+                     const fs::path& path) {
+  const reeve::test::TempDir dir;
+  auto vm = Vm::create(config, kvm);
+  REQUIRE(vm.ok());
+  REQUIRE(vm.value()->start().ok());
+  REQUIRE(vm.value()->pause().ok());
+  {
+    const Fd file = open_file(dir / "state", O_WRONLY | O_CREAT, 0600).value();
+    FdSink sink(file.get());
+    REQUIRE(vm.value()->save(sink).ok());
+  }
+  Saved saved(dir / "state");
+  saved.channel.set_ready(true);
+  saved.channel.mutable_ports(0)->set_ready(true);
+  saved.channel.mutable_ports(0)->set_guest_open(true);
+  saved.write(path);
+}
+
+/// reeve-vmm, going on with a saved machine; killed at the end.
+class Process {
+ public:
+  Process(const v1::MachineConfig& config, const fs::path& restore_from) {
+    fs::copy_file(restore_from, dir_ / kRestoreFile);
+    std::ofstream(dir_ / kMachineFile, std::ios::binary) << config.SerializeAsString();
+    const auto program = fs::read_symlink("/proc/self/exe").parent_path() / "reeve-vmm";
+    auto process =
+        reeve::Process::spawn({program.string(), "--no-jail", "--run-dir", dir_.path().string()},
+                              {.errors = STDERR_FILENO}, reeve::Process::Session::Own);
+    REQUIRE(process.ok());
+    process_ = std::move(process).value();
+  }
+  ~Process() {
+    process_->signal(9);
+    (void)process_->wait(5s);
+  }
+  ControlClient connect() {
+    for (int i = 0; i < 500; ++i) {
+      auto client = ControlClient::connect(dir_ / kControlSocket);
+      if (client.ok()) return std::move(client).value();
+      usleep(10'000);
+    }
+    FAIL("reeve-vmm does not listen");
+    std::abort();
+  }
+  Saved saved(const std::string& name) const { return Saved(dir_ / name); }
+  fs::path file(const std::string& name) const { return dir_ / name; }
+
+ private:
+  reeve::test::TempDir dir_;
+  std::optional<reeve::Process> process_;
+};
+
+v1::ControlRequest freeze() {
+  v1::ControlRequest request;
+  auto& call = *request.mutable_guest_agent_call();
+  call.set_json(kFreeze);
+  call.set_timeout_ms(1);  // nobody answers
+  call.set_thaw_after_ms(600'000);
+  return request;
+}
+
+v1::ControlRequest save_as(const std::string& name) {
+  v1::ControlRequest request;
+  request.mutable_save()->set_file_name(name);
+  return request;
+}
+
+void pause(ControlClient& client) {
+  v1::ControlRequest request;
+  request.mutable_pause();
+  REQUIRE(client.call(request, 10s).ok());
+}
+
+std::string reason_of(const Result<v1::ControlReply>& reply) {
+  return reply.ok() ? "" : std::string(reply.error().reason());
+}
+
+}  // namespace
+
+TEST_CASE("a guest that was saved while frozen is thawed where it goes on",
+          "[control][kvm][thaw]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const test::PayloadKernel kernel(kIdle);
+  const auto config = frozen_config(kernel);
+  const reeve::test::TempDir dir;
+  save_with_agent(config, *kvm, dir / "state");
+  CHECK_FALSE(Saved(dir / "state").has("thaw"));
+
+  Process first(config, dir / "state");
+  auto client = first.connect();
+  CHECK(reason_of(client.call(freeze(), 5s)) == "GUEST_AGENT_SILENT");
+  pause(client);
+  REQUIRE(client.call(save_as("frozen"), 10s).ok());
+  const auto frozen = first.saved("frozen");
+  CHECK(frozen.has("thaw"));
+  CHECK(frozen.machine.thaw_owed());
+  CHECK(frozen.to_guest() == std::string(kFreeze) + "\n");
+
+  const auto in_order = GENERATE(false, true);  // else its memory is read while it runs
+  CAPTURE(in_order);
+  if (in_order) Saved(first.file("frozen")).write(dir / "stream");
+  Process second(config, in_order ? dir / "stream" : first.file("frozen"));
+  auto other = second.connect();
+  pause(other);
+  REQUIRE(other.call(save_as("again"), 10s).ok());
+  const auto again = second.saved("again");
+  CHECK(again.to_guest() == std::string(kFreeze) + "\n" + kThawLine);
+  CHECK_FALSE(again.has("thaw"));  // what is on its way is no longer owed
+  CHECK_FALSE(again.machine.thaw_owed());
+}
+
+TEST_CASE("a guest that nobody froze is not thawed where it goes on", "[control][kvm][thaw]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const test::PayloadKernel kernel(kIdle);
+  const auto config = frozen_config(kernel);
+  const reeve::test::TempDir dir;
+  save_with_agent(config, *kvm, dir / "state");
+  Process vmm(config, dir / "state");
+  auto client = vmm.connect();
+  pause(client);
+  REQUIRE(client.call(save_as("again"), 10s).ok());
+  CHECK(vmm.saved("again").to_guest().empty());
+  CHECK_FALSE(vmm.saved("again").has("thaw"));
+}
+
+TEST_CASE("whoever freezes a guest and hangs up has it thawed before it is saved",
+          "[control][kvm][thaw]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const test::PayloadKernel kernel(kIdle);
+  const auto config = frozen_config(kernel);
+  const reeve::test::TempDir dir;
+  save_with_agent(config, *kvm, dir / "state");
+  Process vmm(config, dir / "state");
+  auto client = vmm.connect();
+  {
+    auto brief = vmm.connect();
+    CHECK(reason_of(brief.call(freeze(), 5s)) == "GUEST_AGENT_SILENT");
+  }
+  pause(client);
+  REQUIRE(client.call(save_as("again"), 10s).ok());
+  CHECK(vmm.saved("again").to_guest() == std::string(kFreeze) + "\n" + kThawLine);
+  CHECK_FALSE(vmm.saved("again").has("thaw"));
+}
+
+TEST_CASE("nothing is frozen while the machine is being saved", "[control][kvm][thaw]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const test::PayloadKernel kernel(kIdle);
+  auto config = frozen_config(kernel);
+  const reeve::test::TempDir dir;
+  save_with_agent(config, *kvm, dir / "state");
+  Process vmm(config, dir / "state");
+  auto client = vmm.connect();
+  pause(client);
+  // One after the other without waiting: the save is under way when the second is read.
+  REQUIRE(client.send(save_as("again"), 5s).ok());
+  const auto refused = client.call(freeze(), 10s);
+  CHECK(reason_of(refused) == "GUEST_AGENT_BUSY");
+  REQUIRE(client.call(save_as("later"), 10s).ok());  // in turn: the first one has been done
+  CHECK(vmm.saved("again").to_guest().empty());
+  CHECK(vmm.saved("later").to_guest().empty());
+}
+
+TEST_CASE("a thaw that does not fit stays owed, and leaves no half line", "[vm][kvm][thaw]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const test::PayloadKernel kernel(kIdle);
+  auto vm = Vm::create(frozen_config(kernel), *kvm);
+  REQUIRE(vm.ok());
+  auto& peripherals = vm.value()->board().peripherals();
+  auto& channel = *peripherals.agent_channel();
+  std::size_t lines = 0;
+  while (peripherals.send_to_agent("0123456789")) ++lines;
+  channel.owe_thaw(true);
+  CHECK_FALSE(peripherals.thaw_guest());
+  CHECK(channel.owes_thaw());
+  REQUIRE(vm.value()->start().ok());
+  REQUIRE(vm.value()->pause().ok());
+  const reeve::test::TempDir dir;
+  {
+    const Fd file = open_file(dir / "state", O_WRONLY | O_CREAT, 0600).value();
+    FdSink sink(file.get());
+    REQUIRE(vm.value()->save(sink).ok());
+  }
+  const Saved saved(dir / "state");
+  CHECK(saved.has("thaw"));
+  CHECK(saved.to_guest().size() == lines * 11);
+  CHECK(saved.to_guest().ends_with("0123456789\n"));
+}
+
+}  // namespace reeve::core::control
