@@ -1,3 +1,4 @@
+#include "base/text.h"
 #include "db/repo/vm_repo.h"
 #include "server/app/placement.h"
 #include "server/app/validate.h"
@@ -72,6 +73,20 @@ Status check_limits(const v1::VmSpec& before, const v1::VmSpec& after) {
   return check.outcome();
 }
 
+/// Says, too, what a machine that is not off gets at its next start only.
+std::string definition_title(const Target& target, const v1::VirtualMachine& after) {
+  const std::string title = "change the definition";
+  const auto state = target.vm.state();
+  const bool off =
+      state == v1::VirtualMachine::STATE_STOPPED || state == v1::VirtualMachine::STATE_CRASHED;
+  std::vector<std::string> waiting;
+  if (after.spec().cpus() != target.vm.spec().cpus()) waiting.emplace_back("spec.cpus");
+  if (after.spec().memory_mib() != target.vm.spec().memory_mib())
+    waiting.emplace_back("spec.memory_mib");
+  if (off || waiting.empty()) return title;
+  return title + "; " + join(waiting, " and ") + " in effect when it is stopped and started";
+}
+
 Status require_free_name(Inventory& inventory, const std::string& name) {
   const auto other = db::VmReader(inventory.tx()).get_by_name(name);
   if (other.ok())
@@ -107,7 +122,7 @@ Result<Plan> update_vm(Inventory& inventory, const FreshIds&, const v1::UpdateVm
     add_step(plan, "change the record", "").set_effect("vm_changed");
     return plan;
   }
-  auto& step = add_step(plan, "change the definition", target.row.host_uid);
+  auto& step = add_step(plan, definition_title(target, after), target.row.host_uid);
   *step.mutable_action()->mutable_update_guest()->mutable_spec() =
       TRY(guest_spec(inventory, after));
   *step.mutable_undo()->mutable_update_guest()->mutable_spec() =
