@@ -87,6 +87,25 @@ TEST_CASE("sizes and ages read as people say them", "[cli]") {
   CHECK(human_age(100, 50) == "0s");
 }
 
+TEST_CASE("what is under way says how much, how fast and how long", "[cli]") {
+  constexpr std::int64_t kMiB = 1 << 20;
+  CHECK(transfer_text(40 * kMiB, 80 * kMiB, 2) == "40.0 MiB of 80.0 MiB  50%  20.0 MiB/s  2s left");
+  CHECK(transfer_text(0, 80 * kMiB, 0) == "0 B of 80.0 MiB  0%");
+  CHECK(transfer_text(0, 0, 1) == "0 B of 0 B");
+}
+
+TEST_CASE("csv has times as the API has them and no marks", "[cli]") {
+  auto vm = machine("web");
+  vm.mutable_create_time()->set_seconds(1'700'000'000);
+  vm.mutable_create_time()->set_nanos(123'456'000);
+  vm.set_active_job("jobs/1");
+  vm.mutable_status()->add_pending_restart("spec.cpus");
+  const std::string csv = render_one(vm, vm_columns(), Format::Csv);
+  CHECK(csv.find(",RUNNING,") != std::string::npos);
+  CHECK(csv.find(",2023-11-14T22:13:20.123456Z,") != std::string::npos);
+  CHECK(render_one(vm, vm_columns(), Format::Table).find("RUNNING*^") != std::string::npos);
+}
+
 TEST_CASE("an unknown format names the known ones", "[cli]") {
   const auto error = parse_format("xml").error();
   CHECK(error.reason() == "USAGE");
