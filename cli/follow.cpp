@@ -101,26 +101,52 @@ Error error_of_job(const v1::Job& job, Reason reason, const std::string& what) {
       .with("reason", job.error().detail().reason());
 }
 
+/// "machine web-1" for "vms/{uid}".
+std::string lock_text(const std::string& lock, Names& names) {
+  if (lock.starts_with("vms/")) return "machine " + printable(names.of(lock));
+  if (lock.starts_with("images/")) return "image " + printable(names.of(lock));
+  if (lock.starts_with("vm-names/")) return "the name " + printable(lock.substr(9));
+  return printable(lock);
+}
+
 }  // namespace
 
-std::string describe_plan(const v1::Job& job) {
+std::string change_line(const std::string& field, const std::string& before,
+                        const std::string& after) {
+  if (before == after) return {};
+  return fmt::format("  {}: {} -> {}\n", field, before.empty() ? "(none)" : printable(before),
+                     after.empty() ? "(none)" : printable(after));
+}
+
+std::string label_changes(const google::protobuf::Map<std::string, std::string>& before,
+                          const google::protobuf::Map<std::string, std::string>& after) {
+  std::map<std::string, std::pair<std::string, std::string>> changes;
+  for (const auto& [key, value] : before) changes[key].first = value;
+  for (const auto& [key, value] : after) changes[key].second = value;
+  std::string out;
+  for (const auto& [key, change] : changes)
+    out += change_line("labels." + key, change.first, change.second);
+  return out;
+}
+
+std::string describe_plan(const v1::Job& job, Names& names) {
+  const auto shown = [&names](const std::string& text) { return printable(names.in(text)); };
   std::string out = "Plan: " + job.kind() + " " + printable(job.target_display_name()) + "\n";
   for (int i = 0; i < job.steps_size(); ++i)
-    out += fmt::format("  {}. {}{}\n", i + 1, job.steps(i).title(),
-                       job.steps(i).host().empty() ? "" : "  (on " + job.steps(i).host() + ")");
+    out +=
+        fmt::format("  {}. {}{}\n", i + 1, job.steps(i).title(),
+                    job.steps(i).host().empty() ? "" : "  (on " + shown(job.steps(i).host()) + ")");
   if (job.diff_size() > 0) out += "Changes:\n";
   for (const auto& diff : job.diff())
-    out += fmt::format("  {}: {} -> {}\n", diff.field(),
-                       diff.before().empty() ? "(none)" : printable(diff.before()),
-                       diff.after().empty() ? "(none)" : printable(diff.after()));
+    out += change_line(diff.field(), names.in(diff.before()), names.in(diff.after()));
   if (job.has_placement()) {
-    out +=
-        fmt::format("Placement: {} / {}\n", job.placement().host(), job.placement().hypervisor());
+    out += fmt::format("Placement: {} / {}\n", shown(job.placement().host()),
+                       job.placement().hypervisor());
     for (const auto& reason : job.placement().reasons()) out += "  " + printable(reason) + "\n";
   }
   out +=
       "Expected outage: " + (job.expected_outage().empty() ? "none" : job.expected_outage()) + "\n";
-  for (const auto& lock : job.locks()) out += "Locks: " + lock + "\n";
+  for (const auto& lock : job.locks()) out += "Locks: " + lock_text(lock, names) + "\n";
   return out;
 }
 
@@ -167,25 +193,43 @@ std::string outcomes_of(const v1::Job& job) {
   return out.empty() ? out : out + ")";
 }
 
+/// One line of JSON, a document of YAML or a row of CSV: what may be one of several.
+std::string render_job(Session& session, const v1::Job& job, Format format) {
+  if (format == Format::Json) return to_json(job, false) + "\n";
+  const bool first = !std::exchange(session.printed_a_job, true);
+  if (format == Format::Yaml) return (first ? "" : "---\n") + render_document(job, format);
+  const std::string rows = render_one(job, job_columns(), format);
+  return first ? rows : rows.substr(rows.find('\n') + 1);
+}
+
 }  // namespace
+
+Status check_change(const Session& session) {
+  const Format format = TRY(session.format());
+  return session.change.dry_run ? require_no_list_format(format, "a plan") : Status();
+}
 
 Status finish(Session& session, v1::Job job) {
   const Format format = TRY(session.format());
-  const bool machine = format == Format::Json || format == Format::Yaml;
   if (session.change.dry_run) {
-    print(machine ? render_one(job, job_columns(), format) : describe_plan(job));
+    TRY(check_change(session));
+    Names names(*TRY(session.client()), Names::Expect::One);
+    print(is_for_people(format) ? describe_plan(job, names) : render_job(session, job, format));
     return {};
   }
   if (session.change.async) {
-    print(machine ? render_one(job, job_columns(), format) : job.name() + "\n");
+    const bool named = is_for_people(format) || format == Format::Name;
+    print(named ? job.name() + "\n" : render_job(session, job, format));
     return {};
   }
   job = TRY(follow(session, std::move(job), session.change.wait_seconds));
-  if (machine) print(render_one(job, job_columns(), format));
-  if (format == Format::Name) print(job.target() + "\n");
+  if (format == Format::Name)
+    print(job.target() + "\n");
+  else if (!is_for_people(format))
+    print(render_job(session, job, format));
   switch (job.state()) {
     case v1::Job::STATE_SUCCEEDED:
-      if (format == Format::Table || format == Format::Wide)
+      if (is_for_people(format))
         note(fmt::format("{} {}: done{}", job.kind(), printable(job.target_display_name()),
                          outcomes_of(job)));
       return {};

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "base/uuid.h"
+#include "cli/names.h"
 
 namespace reeve::cli {
 namespace {
@@ -212,8 +213,31 @@ Result<v1::Hypervisor> select_hypervisor(Client& client, const std::string& text
     return Error(Code::NotFound, "HYPERVISOR_NOT_FOUND", "no hypervisor matches '" + text + "'")
         .remedy("list them with: reeve hypervisor list");
   std::string message = "'" + text + "' is on " + std::to_string(found.size()) + " hosts:";
-  for (const auto& item : found) message += "\n  " + item.name();
+  Names names(client, Names::Expect::Many);
+  for (const auto& item : found) message += "\n  " + names.of(item.name()) + "/" + text;
   return Error(Code::InvalidArgument, "AMBIGUOUS", std::move(message)).remedy("give HOST/" + text);
+}
+
+Result<std::string> select_resource(Client& client, const std::string& text) {
+  if (text.find('/') != std::string::npos) return text;
+  std::vector<std::string> found;
+  const auto take = [&found](const auto& items) {
+    for (const auto& item : items) found.push_back(item.name());
+  };
+  take(TRY(find(client, kVms, text)));
+  take(TRY(find(client, kHosts, text)));
+  take(TRY(find(client, kImages, text)));
+  if (found.empty() && begins_a_uid(text))
+    if (const auto job = select_job(client, text); job.ok()) found.push_back(job.value().name());
+  if (found.size() == 1) return std::move(found.front());
+  if (found.empty())
+    return Error(Code::NotFound, "RESOURCE_NOT_FOUND",
+                 "no machine, host, image or job matches '" + text + "'")
+        .remedy("what is gone is named by kind and uid: vms/UID");
+  return Error(Code::InvalidArgument, "AMBIGUOUS",
+               "'" + text + "' matches " + std::to_string(found.size()) + " objects:\n  " +
+                   join(found, "\n  "))
+      .remedy("give one of these names");
 }
 
 Result<v1::Job> select_job(Client& client, const std::string& text) {

@@ -21,6 +21,9 @@ Result<v1::Host> select_host(Client& client, const std::string& text);
 Result<v1::Image> select_image(Client& client, const std::string& text);
 /// By resource name, HOST/ID, or an id that one host only has.
 Result<v1::Hypervisor> select_hypervisor(Client& client, const std::string& text);
+/// The resource name of a machine, host or image, or of a job given by its uid; a resource name
+/// itself is taken as it is. NotFound/RESOURCE_NOT_FOUND.
+Result<std::string> select_resource(Client& client, const std::string& text);
 /// Jobs have no display name: uid, uid prefix or resource name.
 Result<v1::Job> select_job(Client& client, const std::string& text);
 

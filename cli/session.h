@@ -24,6 +24,7 @@ class Session {
   std::string format_text = "table";
   bool debug = false;
   ChangeOptions change{};
+  bool printed_a_job = false;  ///< rows and documents that follow are parted from it
 
   /// Connects on first use. Errors of contexts.h.
   Result<Client*> client();

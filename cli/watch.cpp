@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "cli/output/resources.h"
 
 namespace reeve::cli {
@@ -33,6 +32,15 @@ std::string what(const v1::Event& event) {
   }
 }
 
+template <class T>
+v1::Event last_change_of(const T& object) {
+  v1::Event event;
+  event.set_revision(object.revision());
+  event.set_type(v1::Event::TYPE_CHANGED);
+  event.set_resource(object.name());
+  return event;
+}
+
 /// Whether the filter lets an event through: its object matches now, or did when it was last shown.
 Result<bool> is_asked_for(Client& client, const v1::Event& event, WatchOptions& options) {
   if (options.filter.empty() || event.resource().empty()) return true;
@@ -48,7 +56,7 @@ Result<bool> is_asked_for(Client& client, const v1::Event& event, WatchOptions& 
 /// Copies events to stdout until the stream ends; keeps the revision to resume from. An error is
 /// one of the filter's calls.
 Result<grpc::Status> stream_once(Client& client, WatchOptions& options, Format format,
-                                 std::int64_t& revision) {
+                                 std::int64_t& revision, bool& interrupted) {
   grpc::ClientContext context;
   client.prepare(context, std::chrono::seconds(0));
   v1::WatchRequest request;
@@ -58,6 +66,7 @@ Result<grpc::Status> stream_once(Client& client, WatchOptions& options, Format f
   auto stream = client.events().Watch(&context, request);
   v1::WatchResponse response;
   while (stream->Read(&response)) {
+    if (std::exchange(interrupted, false)) note("watch goes on");
     const auto& event = response.event();
     const auto asked_for = is_asked_for(client, event, options);
     if (!asked_for.ok()) {
@@ -75,18 +84,47 @@ Result<grpc::Status> stream_once(Client& client, WatchOptions& options, Format f
 
 }  // namespace
 
+v1::Event event_of(const v1::VirtualMachine& vm) {
+  v1::Event event = last_change_of(vm);
+  *event.mutable_time() = vm.update_time();
+  *event.mutable_vm() = vm;
+  return event;
+}
+v1::Event event_of(const v1::Host& host) {
+  v1::Event event = last_change_of(host);
+  *event.mutable_time() = host.update_time();
+  *event.mutable_host() = host;
+  return event;
+}
+v1::Event event_of(const v1::Image& image) {
+  v1::Event event = last_change_of(image);
+  *event.mutable_time() = image.update_time();
+  *event.mutable_image() = image;
+  return event;
+}
+v1::Event event_of(const v1::Job& job) {
+  v1::Event event = last_change_of(job);
+  if (job.has_end_time()) *event.mutable_time() = job.end_time();
+  *event.mutable_job_object() = job;
+  return event;
+}
+
+std::string event_titles(Format format) {
+  if (format != Format::Csv) return {};
+  return render_csv({.titles = {"REVISION", "TIME", "TYPE", "RESOURCE", "ACTOR", "JOB", "OBJECT"}});
+}
+
 std::string render_event(const v1::Event& event, Format format) {
   if (format == Format::Json) return to_json(event, false) + "\n";
   if (format == Format::Yaml) return "---\n" + json_to_yaml(to_json(event, true));
   if (format == Format::Name) return event.resource() + "\n";
-  const WallTime time{std::chrono::seconds(event.time().seconds()) +
-                      std::chrono::microseconds(event.time().nanos() / 1000)};
+  const std::string time = event.has_time() ? time_text(event.time()) : "";
   const std::string type = short_enum(v1::Event::Type_Name(event.type()), "TYPE_");
   if (format == Format::Csv)
-    return render_csv({.titles = {std::to_string(event.revision()), to_rfc3339(time), type,
-                                  event.resource(), event.actor(), event.job(), what(event)}});
-  return fmt::format("{:>8}  {}  {:<8}  {:<42}  {}\n", event.revision(),
-                     to_rfc3339(time).substr(0, 19), type, event.resource(), what(event));
+    return render_csv({.titles = {std::to_string(event.revision()), time, type, event.resource(),
+                                  event.actor(), event.job(), what(event)}});
+  return fmt::format("{:>8}  {}  {:<8}  {:<42}  {}\n", event.revision(), time.substr(0, 19), type,
+                     event.resource(), what(event));
 }
 
 Status watch(Session& session, WatchOptions options) {
@@ -94,16 +132,17 @@ Status watch(Session& session, WatchOptions options) {
   const Format format = TRY(session.format());
   std::int64_t revision = options.from_revision;
   flush_output();  // a list printed before is seen before the first change
+  bool interrupted = false;
   for (;;) {
-    const auto status = stream_once(client, options, format, revision);
+    const auto status = stream_once(client, options, format, revision, interrupted);
     const Error error = !status.ok() ? status.error()
                         : status.value().ok()
                             ? Error(Code::Unavailable, "STREAM_ENDED", "the server ended the watch")
                             : error_of(status.value());
     const bool retry = error.code() == Code::Unavailable || error.reason() == "WATCH_TOO_SLOW";
     if (!retry) return error;
-    note("watch interrupted (" + error.message() + "); resuming from revision " +
-         std::to_string(revision));
+    if (!std::exchange(interrupted, true))
+      note("watch interrupted (" + error.message() + "); it goes on when the server answers");
     ::usleep(1'000'000);
   }
 }

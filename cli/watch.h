@@ -29,10 +29,34 @@ WatchOptions watch_from(std::string kind, const Listed<T>& listed, const std::st
   return options;
 }
 
-/// Runs until Ctrl-C or an error that a retry does not cure. A gap in the feed is printed as such.
-Status watch(Session& session, WatchOptions options);
+/// An object of a list as the event of its last change.
+v1::Event event_of(const v1::VirtualMachine& vm);
+v1::Event event_of(const v1::Host& host);
+v1::Event event_of(const v1::Image& image);
+v1::Event event_of(const v1::Job& job);
 
-/// One line (or one document) per event.
+/// What names the columns of events; empty where a format has none.
+std::string event_titles(Format format);
+/// One line (or one document) per event, without titles.
 std::string render_event(const v1::Event& event, Format format);
+
+/// A list that a watch follows: the list itself for people and by name; for readers of one event
+/// after the other its objects as events, and with json the revision they were read at.
+template <class T>
+std::string render_before_watch(const Listed<T>& listed, const std::vector<Column<T>>& columns,
+                                Format format) {
+  if (is_for_people(format) || format == Format::Name)
+    return render_list(listed.items, columns, format);
+  std::string out = event_titles(format);
+  for (const auto& item : listed.items) out += render_event(event_of(item), format);
+  v1::Event end;
+  end.set_revision(listed.revision);
+  end.set_type(v1::Event::TYPE_BOOKMARK);
+  return format == Format::Json ? out + render_event(end, format) : out;
+}
+
+/// Runs until Ctrl-C or an error that a retry does not cure. A gap in the feed is printed as such.
+/// Notes an interruption once, and once when it is over.
+Status watch(Session& session, WatchOptions options);
 
 }  // namespace reeve::cli

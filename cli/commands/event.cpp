@@ -3,6 +3,7 @@
 
 #include "cli/commands/commands.h"
 #include "cli/output/resources.h"
+#include "cli/select.h"
 #include "cli/watch.h"
 
 namespace reeve::cli {
@@ -21,8 +22,10 @@ Status list(Session& session, const EventArguments& arguments) {
   v1::ListEventsRequest request;
   request.set_page_size(1000);
   request.set_from_revision(arguments.from_revision);
-  request.set_resource(arguments.resource);
+  if (!arguments.resource.empty())
+    request.set_resource(TRY(select_resource(client, arguments.resource)));
   for (const auto& kind : arguments.kinds) request.add_kinds(kind);
+  print(event_titles(format));
   do {
     const auto page =
         TRY(client.call(&v1::EventService::Stub::ListEvents, client.events(), request));
@@ -71,13 +74,15 @@ void add_event(const Verb& app, Session& session) {
   };
   const auto list_verb = event.add("list", "Past changes, oldest first").alias("ls");
   add_common(list_verb);
-  list_verb.option("--resource", arguments->resource, "Only of this resource, e.g. vms/UID");
+  list_verb.option("--resource", arguments->resource,
+                   "Only of this one: a display name, or a resource name such as vms/UID");
   list_verb.does(session, list, arguments);
   const auto watch_verb =
       event.add("watch", "Changes as they happen; one JSON object a line with -o json");
   add_common(watch_verb);
   watch_verb.flag("--progress", arguments->progress, "Also live progress of jobs");
-  watch_verb.does(session, [&session, arguments, watch_verb] {
+  watch_verb.does(session, [&session, arguments, watch_verb]() -> Status {
+    print(event_titles(TRY(session.format())));
     return watch(session,
                  {.kinds = arguments->kinds,
                   .progress = arguments->progress,

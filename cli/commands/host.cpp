@@ -1,8 +1,10 @@
 // cli/commands/host.cpp - reeve host.
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/parse.h"
+#include "cli/follow.h"
 #include "cli/output/resources.h"
 #include "cli/select.h"
 #include "cli/watch.h"
@@ -26,29 +28,47 @@ Status list(Session& session, const HostArguments& arguments) {
   Client& client = *TRY(session.client());
   const Format format = TRY(session.format());
   const auto listed = TRY(all_hosts(client, arguments.filter, arguments.order_by));
-  print(render_list(listed.items, host_columns(), format));
-  if (!arguments.watch) return {};
+  if (!arguments.watch) return print(render_list(listed.items, host_columns(), format)), Status();
+  print(render_before_watch(listed, host_columns(), format));
   return watch(session, watch_from("hosts", listed, arguments.filter));
+}
+
+/// The processors, with their features, and the memory cells.
+std::string processors(const v1::HostStatus& status) {
+  const auto& cpu = status.cpu();
+  std::string out =
+      page_line("cpu:", fmt::format("{} ({} threads, {} cores, {} sockets)", cpu.model(),
+                                    cpu.threads(), cpu.cores(), cpu.sockets()));
+  out += page_line("cpu features:", join({cpu.features().begin(), cpu.features().end()}, " "));
+  for (const auto& node : status.numa_nodes())
+    out += page_line(fmt::format("numa node {}:", node.id()),
+                     human_bytes(node.memory_mib() << 20) + "  cpus " + node.cpus());
+  return out;
+}
+
+std::string devices(const v1::HostStatus& status) {
+  std::string out;
+  for (const auto& disk : status.disks())
+    out += page_line("disk:",
+                     disk.device() + "  " + human_bytes(disk.size_bytes()) + "  " + disk.model());
+  for (const auto& nic : status.nics()) {
+    std::string text = nic.device() + "  " + nic.mac() + (nic.up() ? "" : "  down");
+    for (const auto& address : nic.addresses()) text += "  " + address;
+    out += page_line("nic:", text + (nic.bridge() ? "  bridge" : ""));
+  }
+  return out;
 }
 
 std::string describe(const v1::Host& host) {
   std::string out =
       render_table(make_table(std::vector{host}, host_columns(), Columns::Usual)) + "\n";
   const auto& status = host.status();
-  out += fmt::format(
-      "uid:      {}\nos:       {}, kernel {}\ncpu:      {} ({} threads, {} cores, {} "
-      "sockets)\nkvm:      {}\n",
-      host.uid(), printable(status.os()), printable(status.kernel()),
-      printable(status.cpu().model()), status.cpu().threads(), status.cpu().cores(),
-      status.cpu().sockets(), printable(status.kvm().description()));
-  for (const auto& disk : status.disks())
-    out += fmt::format("disk:     {}  {}  {}\n", disk.device(), human_bytes(disk.size_bytes()),
-                       printable(disk.model()));
-  for (const auto& nic : status.nics()) {
-    out += fmt::format("nic:      {}  {}{}", nic.device(), nic.mac(), nic.up() ? "" : "  down");
-    for (const auto& address : nic.addresses()) out += "  " + address;
-    out += nic.bridge() ? "  bridge\n" : "\n";
-  }
+  out += page_line("uid:", host.uid()) + page_line("labels:", join_map(host.labels()));
+  out += page_line("os:", status.os() + ", kernel " + status.kernel());
+  out += page_line("agent:", status.agent_version()) + processors(status);
+  out += page_line("store:", human_bytes(status.store_free_bytes()) + " free of " +
+                                 human_bytes(status.store_total_bytes()));
+  out += page_line("kvm:", status.kvm().description()) + devices(status);
   for (const auto& hypervisor : host.hypervisors()) {
     out += fmt::format("hypervisor {}: {} {}  {}\n", hypervisor.id(), hypervisor.uri(),
                        printable(hypervisor.version()),
@@ -58,7 +78,7 @@ std::string describe(const v1::Host& host) {
     for (const auto& warning : hypervisor.warnings())
       out += "  warning: " + printable(warning) + "\n";
   }
-  return out;
+  return out + actions_text(host.allowed_actions());
 }
 
 Status show(Session& session, const HostArguments& arguments) {
@@ -72,16 +92,13 @@ Status show(Session& session, const HostArguments& arguments) {
 Status enroll_token(Session& session, const HostArguments& arguments) {
   Client& client = *TRY(session.client());
   const Format format = TRY(session.format());
+  TRY(require_no_list_format(format, "an enrol token"));
   v1::CreateEnrollTokenRequest request;
   request.mutable_lifetime()->set_seconds(std::int64_t{arguments.lifetime_minutes} * 60);
   request.set_host_display_name(arguments.new_name);
   const auto token =
       TRY(client.call(&v1::HostService::Stub::CreateEnrollToken, client.hosts(), request));
-  if (format == Format::Json || format == Format::Yaml) {
-    const std::string json = to_json(token, true);
-    print(format == Format::Json ? json : json_to_yaml(json));
-    return {};
-  }
+  if (!is_for_people(format)) return print(render_document(token, format)), Status();
   note(fmt::format("Paste this on the host, as root, within {} minutes:",
                    arguments.lifetime_minutes));
   print(token.command() + "\n");
@@ -91,7 +108,8 @@ Status enroll_token(Session& session, const HostArguments& arguments) {
 Status update(Session& session, const HostArguments& arguments) {
   Client& client = *TRY(session.client());
   v1::UpdateHostRequest request;
-  *request.mutable_host() = TRY(select_host(client, arguments.name));
+  const auto before = TRY(select_host(client, arguments.name));
+  *request.mutable_host() = before;
   if (!arguments.new_name.empty()) {
     request.mutable_host()->set_display_name(arguments.new_name);
     request.mutable_update_mask()->add_paths("display_name");
@@ -104,11 +122,19 @@ Status update(Session& session, const HostArguments& arguments) {
     return Error{Code::InvalidArgument, "USAGE", "nothing to change: give --name or --label"};
   request.set_validate_only(session.change.dry_run);
   const auto host = TRY(client.call(&v1::HostService::Stub::UpdateHost, client.hosts(), request));
-  print(render_one(host, host_columns(), TRY(session.format())));
+  const Format format = TRY(session.format());
+  if (session.change.dry_run && is_for_people(format))
+    print("Plan: UpdateHost " + printable(before.display_name()) + "\nChanges:\n" +
+          change_line("display_name", before.display_name(), host.display_name()) +
+          label_changes(before.labels(), host.labels()));
+  else
+    print(render_one(host, host_columns(), format));
   return {};
 }
 
 Status remove(Session& session, const HostArguments& arguments) {
+  const Format format = TRY(session.format());
+  TRY(require_no_list_format(format, "what goes with a host"));
   Client& client = *TRY(session.client());
   const auto host = TRY(select_host(client, arguments.name));
   const bool dry_run = session.change.dry_run;
@@ -121,11 +147,7 @@ Status remove(Session& session, const HostArguments& arguments) {
   request.set_validate_only(dry_run);
   const auto removed =
       TRY(client.call(&v1::HostService::Stub::DeleteHost, client.hosts(), request));
-  const Format format = TRY(session.format());
-  if (format == Format::Json || format == Format::Yaml) {
-    const std::string json = to_json(removed, true);
-    print(format == Format::Json ? json : json_to_yaml(json));
-  }
+  if (!is_for_people(format)) print(render_document(removed, format));
   note(fmt::format("host {} {}, with the records of {} machines and {} images",
                    printable(host.display_name()), dry_run ? "would be removed" : "removed",
                    removed.vms_size(), removed.images_size()));

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "cli/commands/commands.h"
+#include "cli/names.h"
 #include "cli/output/resources.h"
 #include "cli/select.h"
 
@@ -16,19 +17,24 @@ struct HypervisorArguments {
   std::string order_by{};
 };
 
+std::vector<Column<v1::Hypervisor>> columns_with(Names& names) {
+  return hypervisor_columns([&names](const auto& resource) { return names.of(resource); });
+}
+
 Status list(Session& session, const HypervisorArguments& arguments) {
   Client& client = *TRY(session.client());
   const auto host =
       arguments.host.empty() ? std::string() : TRY(select_host(client, arguments.host)).name();
   const Format format = TRY(session.format());
+  Names names(client, Names::Expect::Many);
   print(render_list(TRY(all_hypervisors(client, host, arguments.filter, arguments.order_by)).items,
-                    hypervisor_columns(), format));
+                    columns_with(names), format));
   return {};
 }
 
-std::string describe(const v1::Hypervisor& hypervisor) {
+std::string describe(const v1::Hypervisor& hypervisor, Names& names) {
   std::string out =
-      render_table(make_table(std::vector{hypervisor}, hypervisor_columns(), Columns::Usual));
+      render_table(make_table(std::vector{hypervisor}, columns_with(names), Columns::Usual));
   out += fmt::format(
       "\nname:         {}\nuri:          {}\ncapabilities: {}\n", hypervisor.name(),
       printable(hypervisor.uri()),
@@ -43,8 +49,9 @@ Status show(Session& session, const HypervisorArguments& arguments) {
   const Format format = TRY(session.format());
   Client& client = *TRY(session.client());
   const auto hypervisor = TRY(select_hypervisor(client, arguments.name));
-  print(format == Format::Table ? describe(hypervisor)
-                                : render_one(hypervisor, hypervisor_columns(), format));
+  Names names(client, Names::Expect::One);
+  print(format == Format::Table ? describe(hypervisor, names)
+                                : render_one(hypervisor, columns_with(names), format));
   return {};
 }
 

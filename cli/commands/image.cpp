@@ -1,4 +1,5 @@
 // cli/commands/image.cpp - reeve image: list, show, import with upload, update, delete.
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 
@@ -10,6 +11,7 @@
 #include "cli/commands/commands.h"
 #include "cli/commands/parse.h"
 #include "cli/follow.h"
+#include "cli/names.h"
 #include "cli/output/resources.h"
 #include "cli/select.h"
 #include "cli/watch.h"
@@ -38,16 +40,30 @@ Status list(Session& session, const ImageArguments& arguments) {
   Client& client = *TRY(session.client());
   const Format format = TRY(session.format());
   const auto listed = TRY(all_images(client, arguments.filter, arguments.order_by));
-  print(render_list(listed.items, image_columns(), format));
-  if (!arguments.watch) return {};
+  if (!arguments.watch) return print(render_list(listed.items, image_columns(), format)), Status();
+  print(render_before_watch(listed, image_columns(), format));
   return watch(session, watch_from("images", listed, arguments.filter));
+}
+
+std::string describe(const v1::Image& image, Names& names) {
+  std::string out =
+      render_table(make_table(std::vector{image}, image_columns(), Columns::Usual)) + "\n";
+  out += page_line("uid:", image.uid()) + page_line("description:", image.description());
+  out += page_line("labels:", join_map(image.labels())) + page_line("SHA256:", image.sha256());
+  for (const auto& copy : image.copies()) out += page_line("copy on:", names.of(copy.host()));
+  out += page_line("active job:", image.active_job());
+  out += page_line("created:", time_text(image.create_time()));
+  out += page_line("changed:", time_text(image.update_time()));
+  return out + actions_text(image.allowed_actions());
 }
 
 Status show(Session& session, const ImageArguments& arguments) {
   const Format format = TRY(session.format());
   const auto client = TRY(session.client());
   const auto image = TRY(select_image(*client, arguments.name));
-  print(render_one(image, image_columns(), format == Format::Table ? Format::Wide : format));
+  Names names(*client, Names::Expect::One);
+  print(format == Format::Table ? describe(image, names)
+                                : render_one(image, image_columns(), format));
   return {};
 }
 
@@ -68,6 +84,10 @@ Result<v1::DiskFormat> format_of(const std::string& text) {
                "no disk format '" + text + "'; there are raw and qcow2"};
 }
 
+double seconds_since(std::chrono::steady_clock::time_point began) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
 /// Sends a file's bytes to an import job; the bar follows what was handed to the server.
 Status upload(Client& client, const v1::Job& job, const Fd& file, std::int64_t size) {
   grpc::ClientContext context;
@@ -78,6 +98,7 @@ Status upload(Client& client, const v1::Job& job, const Fd& file, std::int64_t s
   message.set_job(job.name());
   bool alive = stream->Write(message);
   const bool tty = ::isatty(STDERR_FILENO) == 1;
+  const auto began = std::chrono::steady_clock::now();
   std::int64_t sent = 0;
   constexpr std::size_t kChunk = 512u << 10;
   std::string buffer(kChunk, '\0');
@@ -89,8 +110,8 @@ Status upload(Client& client, const v1::Job& job, const Fd& file, std::int64_t s
     alive = stream->Write(message);
     sent += want;
     if (tty)
-      std::fprintf(stderr, "\r\x1b[Kuploading %s of %s", human_bytes(sent).c_str(),
-                   human_bytes(size).c_str());
+      std::fprintf(stderr, "\r\x1b[Kuploading %s",
+                   transfer_text(sent, size, seconds_since(began)).c_str());
   }
   stream->WritesDone();
   const grpc::Status status = stream->Finish();
@@ -100,6 +121,7 @@ Status upload(Client& client, const v1::Job& job, const Fd& file, std::int64_t s
 }
 
 Status import(Session& session, const ImageArguments& arguments) {
+  TRY(check_change(session));
   Client& client = *TRY(session.client());
   v1::ImportImageRequest request;
   auto& image = *request.mutable_image();
@@ -136,7 +158,8 @@ Status import(Session& session, const ImageArguments& arguments) {
 Status update(Session& session, const ImageArguments& arguments) {
   Client& client = *TRY(session.client());
   v1::UpdateImageRequest request;
-  *request.mutable_image() = TRY(select_image(client, arguments.name));
+  const auto before = TRY(select_image(client, arguments.name));
+  *request.mutable_image() = before;
   auto& image = *request.mutable_image();
   if (!arguments.new_name.empty()) {
     image.set_display_name(arguments.new_name);
@@ -156,11 +179,19 @@ Status update(Session& session, const ImageArguments& arguments) {
   request.set_validate_only(session.change.dry_run);
   const auto changed =
       TRY(client.call(&v1::ImageService::Stub::UpdateImage, client.images(), request));
-  print(render_one(changed, image_columns(), TRY(session.format())));
+  const Format format = TRY(session.format());
+  if (session.change.dry_run && is_for_people(format))
+    print("Plan: UpdateImage " + printable(before.display_name()) + "\nChanges:\n" +
+          change_line("display_name", before.display_name(), changed.display_name()) +
+          change_line("description", before.description(), changed.description()) +
+          label_changes(before.labels(), changed.labels()));
+  else
+    print(render_one(changed, image_columns(), format));
   return {};
 }
 
 Status remove(Session& session, const ImageArguments& arguments) {
+  TRY(check_change(session));
   Client& client = *TRY(session.client());
   const auto image = TRY(select_image(client, arguments.name));
   if (!session.change.dry_run)

@@ -1,8 +1,11 @@
 // cli/commands/job.cpp - reeve job: list, show, wait, cancel, resolve.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "cli/commands/commands.h"
 #include "cli/follow.h"
+#include "cli/names.h"
 #include "cli/output/resources.h"
 #include "cli/select.h"
 #include "cli/watch.h"
@@ -25,28 +28,56 @@ Status list(Session& session, const JobArguments& arguments) {
   std::string filter = arguments.filter;
   if (arguments.active) filter += filter.empty() ? "active = true" : " AND active = true";
   const auto listed = TRY(newest_jobs(client, filter, arguments.limit));
-  print(render_list(listed.items, job_columns(), format));
-  if (!arguments.watch) return {};
+  if (!arguments.watch) return print(render_list(listed.items, job_columns(), format)), Status();
+  print(render_before_watch(listed, job_columns(), format));
   auto options = watch_from("jobs", listed, filter);
   options.progress = true;
   return watch(session, std::move(options));
 }
 
-std::string describe(const v1::Job& job) {
+/// "3s", "2.4s"; empty before the end.
+std::string time_taken(const google::protobuf::Timestamp& begin,
+                       const google::protobuf::Timestamp& end) {
+  if (begin.seconds() == 0 || end.seconds() == 0) return {};
+  const double seconds = static_cast<double>(end.seconds() - begin.seconds()) +
+                         static_cast<double>(end.nanos() - begin.nanos()) / 1e9;
+  return fmt::format("{:.1f}s", std::max(0.0, seconds));
+}
+
+std::string facts_of(const v1::Job& job, Names& names) {
+  std::string out = page_line("job:", job.name()) + page_line("target:", job.target());
+  out += page_line("actor:", job.actor()) + page_line("request id:", job.request_id());
+  out += page_line("created:", time_text(job.create_time()));
+  if (job.has_end_time())
+    out += page_line("ended:", time_text(job.end_time()) + ", after " +
+                                   time_taken(job.create_time(), job.end_time()));
+  if (job.has_placement()) {
+    out += page_line("placement:",
+                     names.of(job.placement().host()) + " / " + job.placement().hypervisor());
+    for (const auto& reason : job.placement().reasons()) out += page_line("", reason);
+  }
+  return out + page_line("outage:", job.expected_outage());
+}
+
+std::string describe(const v1::Job& job, Names& names) {
   std::string out =
       render_table(make_table(std::vector{job}, job_columns(), Columns::Usual)) + "\n";
+  out += facts_of(job, names) + "steps:\n";
   int number = 0;
   for (const auto& step : job.steps()) {
     out += fmt::format("{:2}. {:<28} {:<8}", ++number, step.title(),
                        short_enum(v1::JobStep::State_Name(step.state()), "STATE_"));
+    if (const auto taken = time_taken(step.start_time(), step.end_time()); !taken.empty())
+      out += "  " + taken;
+    if (!step.host().empty()) out += "  on " + printable(names.of(step.host()));
     if (step.attempts() > 1) out += fmt::format(" attempts {}", step.attempts());
     if (!step.outcome().empty()) out += "  " + printable(step.outcome());
     if (step.has_error()) out += "  " + printable(step.error().message());
     out += "\n";
   }
+  if (job.diff_size() > 0) out += "changes:\n";
   for (const auto& diff : job.diff())
-    out += fmt::format("changes {}: {} -> {}\n", diff.field(), printable(diff.before()),
-                       printable(diff.after()));
+    out += change_line(diff.field(), names.in(diff.before()), names.in(diff.after()));
   if (job.has_error()) {
     out += fmt::format("error: {} ({})\n", printable(job.error().message()),
                        job.error().detail().reason());
@@ -65,7 +96,8 @@ Status show(Session& session, const JobArguments& arguments) {
   const Format format = TRY(session.format());
   const auto client = TRY(session.client());
   const auto job = TRY(select_job(*client, arguments.job));
-  print(format == Format::Table ? describe(job) : render_one(job, job_columns(), format));
+  Names names(*client, Names::Expect::One);
+  print(format == Format::Table ? describe(job, names) : render_one(job, job_columns(), format));
   return {};
 }
 

@@ -63,12 +63,36 @@ Status log_in(Session& session, const LoginArguments& arguments) {
   return {};
 }
 
-Status list_contexts() {
-  const Contexts contexts = TRY(load_contexts(contexts_path()));
-  Table table{.titles = {"", "NAME", "SERVER"}};
+std::string contexts_json(const Contexts& contexts) {
+  const auto quoted = [](const std::string& text) {
+    std::string out = "\"";
+    append_json_escaped(out, text);
+    return out + "\"";
+  };
+  std::string json = "[";
   for (const auto& [name, context] : contexts.by_name)
-    table.rows.push_back({name == contexts.current ? "*" : "", name, context.server});
-  print(render_table(table));
+    json += (json.size() > 1 ? ",\n" : "\n") + ("{\"name\":" + quoted(name)) +
+            ",\"server\":" + quoted(context.server) +
+            ",\"current\":" + (name == contexts.current ? "true}" : "false}");
+  return json + (json.size() > 1 ? "\n]\n" : "]\n");
+}
+
+Status list_contexts(Session& session) {
+  const Format format = TRY(session.format());
+  const Contexts contexts = TRY(load_contexts(contexts_path()));
+  if (format == Format::Json || format == Format::Yaml) {
+    const std::string json = contexts_json(contexts);
+    return print(format == Format::Json ? json : json_to_yaml(json)), Status();
+  }
+  const bool people = is_for_people(format);
+  Table table{.titles = {people ? "" : "CURRENT", "NAME", "SERVER"}};
+  for (const auto& [name, context] : contexts.by_name) {
+    const bool current = name == contexts.current;
+    const std::string mark = people ? (current ? "*" : "") : (current ? "true" : "false");
+    table.rows.push_back({mark, name, context.server});
+    if (format == Format::Name) print(name + "\n");
+  }
+  if (format != Format::Name) print(people ? render_table(table) : render_csv(table));
   return {};
 }
 
@@ -104,7 +128,7 @@ void add_login(const Verb& app, Session& session) {
   login.does(session, log_in, arguments);
 
   const auto context = app.add_noun("context", "Show and choose remembered servers");
-  context.add("list", "List contexts").does(session, [] { return list_contexts(); });
+  context.add("list", "List contexts").does(session, [&session] { return list_contexts(session); });
   auto name = std::make_shared<std::string>();
   const auto use = context.add("use", "Make a context the current one");
   use.option("name", *name, "Name of the context").required();

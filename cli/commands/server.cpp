@@ -1,6 +1,7 @@
 // cli/commands/server.cpp - reeve server: facts about the server, and API tokens.
 #include <ctime>
 
+#include "base/text.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/parse.h"
 #include "cli/output/resources.h"
@@ -17,11 +18,16 @@ struct TokenArguments {
 
 Status info(Session& session) {
   Client& client = *TRY(session.client());
+  const Format format = TRY(session.format());
+  TRY(require_no_list_format(format, "server info"));
   const auto answer =
       TRY(client.call(&v1::ServerService::Stub::GetServerInfo, client.server(), {}));
-  const Format format = TRY(session.format());
-  const std::string json = to_json(answer, true);
-  print(format == Format::Json ? json : json_to_yaml(json));
+  if (!is_for_people(format)) return print(render_document(answer, format)), Status();
+  print(page_line("version:", answer.version()) + page_line("uid:", answer.uid()) +
+        page_line("CA:", answer.ca_fingerprint()) +
+        page_line("read-only:", answer.read_only_reason()) +
+        page_line("capabilities:",
+                  join({answer.capabilities().begin(), answer.capabilities().end()}, ", ")));
   return {};
 }
 
@@ -44,6 +50,8 @@ Status list_tokens(Session& session) {
 }
 
 Status create_token(Session& session, const TokenArguments& arguments) {
+  const Format format = TRY(session.format());
+  TRY(require_no_list_format(format, "a new token"));
   Client& client = *TRY(session.client());
   v1::CreateApiTokenRequest request;
   std::string role = "ROLE_" + arguments.role;
@@ -60,12 +68,11 @@ Status create_token(Session& session, const TokenArguments& arguments) {
         std::time(nullptr) + std::int64_t{arguments.days} * 86400);
   const auto token =
       TRY(client.call(&v1::ServerService::Stub::CreateApiToken, client.server(), request));
-  const Format format = TRY(session.format());
-  if (format == Format::Json || format == Format::Yaml) {
-    print(render_one(token, token_columns(), format));
-  } else {
+  if (is_for_people(format)) {
     note("shown once; keep it safe:");
     print(token.secret() + "\n");
+  } else {
+    print(render_document(token, format));
   }
   return {};
 }

@@ -1,15 +1,19 @@
 // cli/commands/vm.cpp - reeve vm: list, show, power verbs, update, delete. create is in
 // vm_create.cpp.
+#include <algorithm>
 #include <optional>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include "base/text.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/parse.h"
 #include "cli/commands/vm_create.h"
 #include "cli/commands/vm_limits.h"
 #include "cli/console.h"
 #include "cli/follow.h"
+#include "cli/names.h"
 #include "cli/output/resources.h"
 #include "cli/output/vm_page.h"
 #include "cli/select.h"
@@ -31,20 +35,42 @@ void add_list_arguments(const Verb& verb, const std::shared_ptr<ListArguments>& 
   verb.flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
 }
 
+/// For people only: scripts find the marks in the guide.
+void explain_marks(const std::vector<v1::VirtualMachine>& vms) {
+  if (::isatty(STDOUT_FILENO) != 1) return;
+  flush_output();
+  if (std::ranges::any_of(vms, [](const auto& vm) { return !vm.active_job().empty(); }))
+    note("*  a job is changing it");
+  if (std::ranges::any_of(vms,
+                          [](const auto& vm) { return vm.status().pending_restart_size() > 0; }))
+    note("^  has changes that take effect when it is stopped and started");
+}
+
 Status list(Session& session, const ListArguments& arguments) {
   Client& client = *TRY(session.client());
   const Format format = TRY(session.format());
   const auto listed = TRY(all_vms(client, arguments.filter, arguments.order_by));
-  print(render_list(listed.items, vm_columns(), format));
-  if (!arguments.watch) return {};
+  Names names(client, Names::Expect::Many);
+  const auto columns = vm_columns([&names](const auto& resource) { return names.of(resource); });
+  if (!arguments.watch) {
+    print(render_list(listed.items, columns, format));
+    if (format == Format::Table || format == Format::Wide) explain_marks(listed.items);
+    return {};
+  }
+  print(render_before_watch(listed, columns, format));
   return watch(session, watch_from("vms", listed, arguments.filter));
 }
 
 Status show(Session& session, const std::string& name) {
   Client& client = *TRY(session.client());
   const Format format = TRY(session.format());
-  const auto vm = TRY(select_vm(client, name));
-  print(format == Format::Table ? vm_page(vm) : render_one(vm, vm_columns(), format));
+  v1::GetVmRequest request;
+  request.set_name(TRY(select_vm(client, name)).name());
+  const auto vm = TRY(client.call(&v1::VmService::Stub::GetVm, client.vms(), request));
+  Names names(client, Names::Expect::One);
+  const NameOf name_of = [&names](const auto& resource) { return names.of(resource); };
+  print(format == Format::Table ? vm_page(vm, name_of)
+                                : render_one(vm, vm_columns(name_of), format));
   return {};
 }
 
@@ -52,6 +78,7 @@ Status show(Session& session, const std::string& name) {
 /// the rest.
 Status for_each_vm(Session& session, const std::vector<v1::VirtualMachine>& vms,
                    const std::function<Result<v1::Job>(Client&, const v1::VirtualMachine&)>& verb) {
+  TRY(check_change(session));
   Client& client = *TRY(session.client());
   if (vms.size() == 1) return finish(session, TRY(verb(client, vms.front())));
   if (!session.change.request_id.empty())
@@ -75,7 +102,6 @@ Status for_each_vm(Session& session, const std::vector<v1::VirtualMachine>& vms,
   }
   for (auto& job : jobs) {
     const std::string name = job.target_display_name();
-    if (TRY(session.format()) == Format::Yaml) print("---\n");
     const auto done = finish(session, std::move(job));
     if (done.ok()) continue;
     if (done.error().reason() == "INTERRUPTED" || done.error().reason() == "WAIT_TIMEOUT")
@@ -174,7 +200,24 @@ struct UpdateArguments {
   LimitArguments limits{};
 };
 
+/// Tells which changes wait for the machine's next start.
+Status tell_pending(Session& session, const std::string& name) {
+  const bool changed = !session.change.dry_run && !session.change.async;
+  if (!changed || !is_for_people(TRY(session.format()))) return {};
+  Client& client = *TRY(session.client());
+  v1::GetVmRequest request;
+  request.set_name(name);
+  const auto vm = client.call(&v1::VmService::Stub::GetVm, client.vms(), request);
+  if (!vm.ok() || vm.value().status().pending_restart().empty()) return {};
+  const auto& pending = vm.value().status().pending_restart();
+  note(fmt::format("{} takes effect when {} is stopped and started",
+                   join({pending.begin(), pending.end()}, ", "),
+                   printable(vm.value().display_name())));
+  return {};
+}
+
 Status update(Session& session, const UpdateArguments& arguments) {
+  TRY(check_change(session));
   Client& client = *TRY(session.client());
   v1::UpdateVmRequest request;
   *request.mutable_vm() = TRY(select_vm(client, arguments.name));
@@ -208,7 +251,9 @@ Status update(Session& session, const UpdateArguments& arguments) {
                  "--memory-limit, --name, --description or --label"};
   request.set_request_id(session.request_id());
   request.set_validate_only(session.change.dry_run);
-  return finish(session, TRY(client.call(&v1::VmService::Stub::UpdateVm, client.vms(), request)));
+  const auto job = TRY(client.call(&v1::VmService::Stub::UpdateVm, client.vms(), request));
+  TRY(finish(session, job));
+  return tell_pending(session, vm.name());
 }
 
 void add_update(const Verb& vm, Session& session) {
@@ -243,7 +288,8 @@ void add_console(const Verb& vm, Session& session) {
 void add_vm(const Verb& app, Session& session) {
   const auto vm = app.add_noun("vm", "Virtual machines");
   auto list_arguments = std::make_shared<ListArguments>();
-  const auto list_verb = vm.add("list", "List machines");
+  const auto list_verb = vm.add(
+      "list", "List machines; STATE* a job is changing it, STATE^ changes wait for stop and start");
   list_verb.alias("ls");
   add_list_arguments(list_verb, list_arguments);
   list_verb.does(session, list, list_arguments);

@@ -115,6 +115,7 @@ Status add_cloud_init(const CreateArguments& arguments, v1::VmSpec& spec) {
 }
 
 Status create(Session& session, const CreateArguments& arguments) {
+  TRY(check_change(session));
   Client& client = *TRY(session.client());
   v1::CreateVmRequest request;
   auto& vm = *request.mutable_vm();

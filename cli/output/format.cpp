@@ -1,9 +1,12 @@
 #include "cli/output/format.h"
 
 #include <algorithm>
+#include <charconv>
+#include <optional>
 
 #include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
+#include <google/protobuf/util/time_util.h>
 #include <yaml-cpp/yaml.h>
 
 #include "base/text.h"
@@ -27,6 +30,72 @@ std::string csv_field(const std::string& text) {
   return quoted + "\"";
 }
 
+/// Whether every YAML reader takes the bare text for a string: YAML 1.1 has more words, numbers and
+/// dates than YAML 1.2.
+bool is_string_without_quotes(const std::string& text) {
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  const auto is_inside = [&](char c) {
+    return is_letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.' || c == '/';
+  };
+  if (text.empty() || !is_letter(text.front()) || !std::all_of(text.begin(), text.end(), is_inside))
+    return false;
+  std::string word = text;
+  for (char& c : word) c = static_cast<char>(c | 0x20);  // letters to lower case
+  constexpr const char* kOthers[] = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"};
+  return std::find(std::begin(kOthers), std::end(kOthers), word) == std::end(kOthers);
+}
+
+void emit_string(YAML::Emitter& out, const std::string& text) {
+  if (!is_string_without_quotes(text)) out << YAML::DoubleQuoted;
+  out << text;
+}
+
+void emit(YAML::Emitter& out, const YAML::Node& node) {
+  if (node.IsMap()) {
+    out << (node.size() == 0 ? YAML::Flow : YAML::Block) << YAML::BeginMap;
+    for (const auto& entry : node) {
+      out << YAML::Key;
+      emit_string(out, entry.first.Scalar());
+      out << YAML::Value;
+      emit(out, entry.second);
+    }
+    out << YAML::EndMap;
+  } else if (node.IsSequence()) {
+    out << (node.size() == 0 ? YAML::Flow : YAML::Block) << YAML::BeginSeq;
+    for (const auto& entry : node) emit(out, entry);
+    out << YAML::EndSeq;
+  } else if (node.Tag() == "!") {  // it was quoted
+    emit_string(out, node.Scalar());
+  } else {
+    out << (node.IsNull() ? "null" : node.Scalar());
+  }
+}
+
+/// JSON writes characters beyond U+FFFF as two escapes, which YAML does not know.
+std::string join_surrogates(const std::string& json) {
+  const auto half_at = [&](std::size_t at, unsigned base) {
+    unsigned code = 0;
+    const bool escape =
+        at + 6 <= json.size() && json[at] == '\\' && json[at + 1] == 'u' &&
+        std::from_chars(&json[at + 2], &json[at] + 6, code, 16).ptr == &json[at] + 6;
+    return escape && code >= base && code < base + 0x400 ? std::optional(code - base)
+                                                         : std::nullopt;
+  };
+  std::string out;
+  for (std::size_t at = 0; at < json.size(); ++at) {
+    const auto high = half_at(at, 0xd800);
+    const auto low = high ? half_at(at + 6, 0xdc00) : std::nullopt;
+    if (low) {
+      out += fmt::format("\\U{:08x}", 0x10000 + (*high << 10) + *low);
+      at += 11;
+      continue;
+    }
+    out += json[at];
+    if (json[at] == '\\' && at + 1 < json.size()) out += json[++at];
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<Format> parse_format(std::string_view text) {
@@ -39,6 +108,22 @@ Result<Format> parse_format(std::string_view text) {
   return Error{Code::InvalidArgument, "USAGE",
                "no output format '" + std::string(text) +
                    "'; there are table, wide, json, yaml, csv and name"};
+}
+
+bool is_for_people(Format format) {
+  return format == Format::Table || format == Format::Wide;
+}
+
+Status require_no_list_format(Format format, const std::string& what) {
+  if (format != Format::Csv && format != Format::Name) return {};
+  return Error(Code::InvalidArgument, "USAGE",
+               what + " has no -o " + (format == Format::Csv ? "csv" : "name"))
+      .remedy("choose table, json or yaml");
+}
+
+std::string render_document(const google::protobuf::Message& message, Format format) {
+  const std::string json = to_json(message, true);
+  return format == Format::Yaml ? json_to_yaml(json) : json;
 }
 
 std::string render_table(const Table& table) {
@@ -86,16 +171,29 @@ std::string to_json(const google::protobuf::Message& message, bool pretty) {
 
 std::string json_to_yaml(const std::string& json) {
   // JSON is YAML: read it as such and write it back in block style.
-  const std::function<void(YAML::Node)> to_block = [&](YAML::Node node) {
-    if (!node.IsMap() && !node.IsSequence()) return;
-    node.SetStyle(YAML::EmitterStyle::Block);
-    for (auto child : node) to_block(node.IsMap() ? child.second : YAML::Node(child));
-  };
-  YAML::Node node = YAML::Load(json);
-  to_block(node);
   YAML::Emitter emitter;
-  emitter << node;
-  return std::string(emitter.c_str()) + "\n";
+  emit(emitter, YAML::Load(join_surrogates(json)));
+  std::string out;
+  for (const char* c = emitter.c_str(); *c != '\0'; ++c)  // DEL is the one that it leaves
+    out += *c == '\x7f' ? std::string("\\x7f") : std::string(1, *c);
+  return out + "\n";
+}
+
+std::string time_text(const google::protobuf::Timestamp& time) {
+  return google::protobuf::util::TimeUtil::ToString(time);
+}
+
+std::string page_line(const std::string& title, const std::string& text) {
+  return text.empty() ? "" : fmt::format("{:<13} {}\n", title, printable(text));
+}
+
+std::string transfer_text(std::int64_t done, std::int64_t total, double seconds) {
+  std::string text = human_bytes(done) + " of " + human_bytes(total);
+  if (total > 0) text += fmt::format("  {}%", done * 100 / total);
+  if (seconds <= 0 || done <= 0) return text;
+  const double rate = static_cast<double>(done) / seconds;
+  return text + fmt::format("  {}/s  {:.0f}s left", human_bytes(static_cast<std::int64_t>(rate)),
+                            static_cast<double>(total - done) / rate);
 }
 
 std::string human_bytes(std::int64_t bytes) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <google/protobuf/message.h>
+#include <google/protobuf/timestamp.pb.h>
 
 #include "base/status.h"
 
@@ -18,6 +19,10 @@ enum class Format : std::uint8_t { Table, Wide, Json, Yaml, Csv, Name };
 
 /// InvalidArgument/USAGE naming the formats.
 Result<Format> parse_format(std::string_view text);
+/// Table and wide: what they have may be said in another way.
+bool is_for_people(Format format);
+/// InvalidArgument/USAGE for csv and name, which only lists have; `what` begins a sentence.
+Status require_no_list_format(Format format, const std::string& what);
 
 /// A column of the table of one kind of resource.
 template <class T>
@@ -42,7 +47,8 @@ std::string render_table(const Table& table);
 std::string render_csv(const Table& table);
 /// The API's JSON with field names as in the .proto.
 std::string to_json(const google::protobuf::Message& message, bool pretty);
-/// YAML with the same content as to_json.
+/// YAML with the same content as to_json; what is a string there is one for readers of YAML 1.1 and
+/// 1.2.
 std::string json_to_yaml(const std::string& json);
 
 template <class T>
@@ -65,6 +71,12 @@ Table make_table(const std::vector<T>& items, const std::vector<Column<T>>& colu
   return table;
 }
 
+/// A moment as the API's JSON has it: RFC 3339 in UTC, nothing cut off or added.
+std::string time_text(const google::protobuf::Timestamp& time);
+/// "title:       text\n" of a page; nothing when there is no text.
+std::string page_line(const std::string& title, const std::string& text);
+/// "40.0 MiB of 80.0 MiB  50%  20.0 MiB/s  2s left".
+std::string transfer_text(std::int64_t done, std::int64_t total, double seconds);
 /// "2.0 GiB".
 std::string human_bytes(std::int64_t bytes);
 /// "3m", "2h", "5d" since `rfc_seconds` (unix seconds) until `now_seconds`.
@@ -102,11 +114,14 @@ std::string render_list(const std::vector<T>& items, const std::vector<Column<T>
   return {};
 }
 
+/// JSON, or YAML.
+std::string render_document(const google::protobuf::Message& message, Format format);
+
 template <class T>
 std::string render_one(const T& item, const std::vector<Column<T>>& columns, Format format) {
-  if (format == Format::Json) return to_json(item, true);
-  if (format == Format::Yaml) return json_to_yaml(to_json(item, true));
-  return render_list(std::vector<T>{item}, columns, format);
+  if (is_for_people(format) || format == Format::Csv || format == Format::Name)
+    return render_list(std::vector<T>{item}, columns, format);
+  return render_document(item, format);
 }
 
 }  // namespace reeve::cli

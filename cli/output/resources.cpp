@@ -4,7 +4,6 @@
 
 #include <fmt/format.h>
 
-#include "base/clock.h"
 #include "base/text.h"
 #include "cli/output/vm_page.h"
 
@@ -20,23 +19,21 @@ Column<T> size_column(const std::string& title, std::int64_t (*bytes)(const T&))
           .csv_text = [bytes](const T& item) { return std::to_string(bytes(item)); }};
 }
 
-/// A moment: how long ago for people, when for csv; empty there when it was never.
+/// A moment: how long ago for people, as the API has it for csv; empty there when it was never.
 template <class T>
 Column<T> age_column(const std::string& title, const std::string& csv_title,
                      const google::protobuf::Timestamp& (*time)(const T&),
                      const std::string& never = "-") {
-  return {.title = title,
-          .text =
-              [time, never](const T& item) {
-                const auto seconds = time(item).seconds();
-                return seconds == 0 ? never : human_age(seconds, std::time(nullptr));
-              },
-          .csv_title = csv_title,
-          .csv_text =
-              [time](const T& item) {
-                const WallTime at{std::chrono::seconds(time(item).seconds())};
-                return time(item).seconds() == 0 ? "" : to_rfc3339(at);
-              }};
+  return {
+      .title = title,
+      .text =
+          [time, never](const T& item) {
+            const auto seconds = time(item).seconds();
+            return seconds == 0 ? never : human_age(seconds, std::time(nullptr));
+          },
+      .csv_title = csv_title,
+      .csv_text =
+          [time](const T& item) { return time(item).seconds() == 0 ? "" : time_text(time(item)); }};
 }
 
 template <class T>
@@ -45,21 +42,28 @@ Column<T> wide(Column<T> column) {
   return column;
 }
 
-std::string join_map(const google::protobuf::Map<std::string, std::string>& labels) {
-  std::vector<std::string> parts;
-  for (const auto& [key, value] : labels) parts.push_back(key + "=" + value);
-  std::sort(parts.begin(), parts.end());
-  return join(parts, ",");
-}
-
 template <class List>
 std::string join_list(const List& list) {
   return join(std::vector<std::string>(list.begin(), list.end()), ",");
 }
 
 std::string vm_state(const v1::VirtualMachine& vm) {
-  std::string text = short_enum(v1::VirtualMachine::State_Name(vm.state()), "STATE_");
-  return vm.active_job().empty() ? text : text + "*";
+  return short_enum(v1::VirtualMachine::State_Name(vm.state()), "STATE_");
+}
+
+/// With the marks that kMarks explains.
+std::string marked_vm_state(const v1::VirtualMachine& vm) {
+  return vm_state(vm) + (vm.active_job().empty() ? "" : "*") +
+         (vm.status().pending_restart().empty() ? "" : "^");
+}
+
+/// A host: what it is called for people, the start of its uid for csv.
+template <class T>
+Column<T> host_column(const NameOf& name_of, const std::string& (*host)(const T&)) {
+  return {.title = "HOST",
+          .text = [name_of, host](const T& item) { return name_of(host(item)); },
+          .csv_title = "HOST",
+          .csv_text = [host](const T& item) { return short_uid(host(item)); }};
 }
 
 std::string hypervisors_of(const v1::Host& host) {
@@ -79,17 +83,32 @@ std::string short_uid(std::string_view name) {
   return uid_of(name).substr(0, 8);
 }
 
-const std::vector<Column<v1::VirtualMachine>>& vm_columns() {
+std::string join_map(const google::protobuf::Map<std::string, std::string>& labels) {
+  std::vector<std::string> parts;
+  for (const auto& [key, value] : labels) parts.push_back(key + "=" + value);
+  std::sort(parts.begin(), parts.end());
+  return join(parts, ",");
+}
+
+std::string actions_text(const google::protobuf::RepeatedPtrField<v1::AllowedAction>& actions) {
+  std::string out = actions.empty() ? "" : "actions:\n";
+  for (const auto& action : actions)
+    out += fmt::format("  {:<14} {}\n", action.verb(),
+                       action.allowed() ? "yes" : "no: " + printable(action.description()));
+  return out;
+}
+
+std::vector<Column<v1::VirtualMachine>> vm_columns(const NameOf& name_of) {
   using Vm = v1::VirtualMachine;
-  static const std::vector<Column<Vm>> columns{
+  return {
       {"NAME", [](const Vm& v) { return v.display_name(); }},
-      {"STATE", vm_state},
+      {.title = "STATE", .text = marked_vm_state, .csv_title = "STATE", .csv_text = vm_state},
       {"CPUS", [](const Vm& v) { return std::to_string(v.spec().cpus()); }},
       size_column<Vm>("MEMORY", [](const Vm& v) { return v.spec().memory_mib() << 20; }),
-      {"HOST",
-       [](const Vm& v) {
-         return short_uid(v.status().host().empty() ? v.spec().host() : v.status().host());
-       }},
+      host_column<Vm>(
+          name_of, [](const Vm& v) -> auto& {
+            return v.status().host().empty() ? v.spec().host() : v.status().host();
+          }),
       {"ADDRESSES", [](const Vm& v) { return join_list(v.status().addresses()); }},
       age_column<Vm>(
           "AGE", "CREATED", [](const Vm& v) -> auto& { return v.create_time(); }),
@@ -104,7 +123,6 @@ const std::vector<Column<v1::VirtualMachine>>& vm_columns() {
       {"JOB", [](const Vm& v) { return v.active_job(); }, true},
       {"LABELS", [](const Vm& v) { return join_map(v.labels()); }, true},
   };
-  return columns;
 }
 
 const std::vector<Column<v1::Host>>& host_columns() {
@@ -121,16 +139,24 @@ const std::vector<Column<v1::Host>>& host_columns() {
       {"UID", [](const Host& h) { return h.uid(); }, true},
       {"CPU MODEL", [](const Host& h) { return h.status().cpu().model(); }, true},
       {"KERNEL", [](const Host& h) { return h.status().kernel(); }, true},
-      {"KVM", [](const Host& h) { return h.status().kvm().description(); }, true},
+      {.title = "KVM",
+       .text =
+           [](const Host& h) {
+             if (!h.status().has_kvm()) return "-";
+             return h.status().kvm().usable() ? "usable" : "not usable";
+           },
+       .wide = true,
+       .csv_title = "KVM",
+       .csv_text = [](const Host& h) { return h.status().kvm().description(); }},
       {"AGENT", [](const Host& h) { return h.status().agent_version(); }, true},
       {"LABELS", [](const Host& h) { return join_map(h.labels()); }, true},
   };
   return columns;
 }
 
-const std::vector<Column<v1::Hypervisor>>& hypervisor_columns() {
+std::vector<Column<v1::Hypervisor>> hypervisor_columns(const NameOf& name_of) {
   using v1::Hypervisor;
-  static const std::vector<Column<Hypervisor>> columns{
+  return {
       {"ID", [](const Hypervisor& h) { return h.id(); }},
       {"KIND",
        [](const Hypervisor& h) {
@@ -138,13 +164,13 @@ const std::vector<Column<v1::Hypervisor>>& hypervisor_columns() {
        }},
       {"AVAILABLE", [](const Hypervisor& h) { return h.available() ? "yes" : "no"; }},
       {"VERSION", [](const Hypervisor& h) { return h.version(); }},
-      {"HOST", [](const Hypervisor& h) { return short_uid(h.name()); }},
+      host_column<Hypervisor>(
+          name_of, [](const Hypervisor& h) -> auto& { return h.name(); }),
       {"URI", [](const Hypervisor& h) { return h.uri(); }, true},
       {"CAPABILITIES", [](const Hypervisor& h) { return join_list(h.capabilities()); }, true},
       {"DESCRIPTION", [](const Hypervisor& h) { return h.description(); }, true},
       {"NAME", [](const Hypervisor& h) { return h.name(); }, true},
   };
-  return columns;
 }
 
 const std::vector<Column<v1::Image>>& image_columns() {

@@ -5,8 +5,6 @@
 #include <fmt/format.h>
 
 #include "base/text.h"
-#include "cli/output/format.h"
-#include "cli/output/resources.h"
 
 namespace reeve::cli {
 namespace {
@@ -33,18 +31,39 @@ std::string limits_of(const v1::ResourceLimits& limits) {
       or_default(limits.memory_limit_mib(), human_bytes(limits.memory_limit_mib() << 20)));
 }
 
+std::string boot_of(const v1::VmSpec& spec, const NameOf& name_of) {
+  if (!spec.has_boot()) return "its BIOS, from the first disk";
+  std::string text = "kernel " + name_of(spec.boot().kernel());
+  if (!spec.boot().initrd().empty()) text += ", initrd " + name_of(spec.boot().initrd());
+  if (!spec.boot().command_line().empty()) text += ", command line: " + spec.boot().command_line();
+  return text;
+}
+
+/// Its parts with their sizes, no content; who may not edit machines is told only that it is there.
+std::string seed_of(const v1::VmSpec& spec) {
+  if (!spec.has_cloud_init()) return {};
+  std::vector<std::string> parts;
+  const auto part = [&parts](const char* name, const std::string& text) {
+    if (!text.empty())
+      parts.push_back(name + (" " + human_bytes(static_cast<std::int64_t>(text.size()))));
+  };
+  part("user-data", spec.cloud_init().user_data());
+  part("meta-data", spec.cloud_init().meta_data());
+  part("network-config", spec.cloud_init().network_config());
+  return parts.empty() ? "yes" : join(parts, ", ");
+}
+
 std::string guest_lines(const v1::VirtualMachine& vm) {
   const auto& guest = vm.status().guest();
   std::string out;
   const auto line = [&out](const char* title, const std::string& text) {
-    if (!text.empty()) out += fmt::format("{:<12} {}\n", title, printable(text));
+    out += page_line(title, text);
   };
   line("guest name:", guest.host_name());
   line("guest OS:", guest.os_name().empty() ? guest.os_id() : guest.os_name());
   line("kernel:", guest.kernel());
   for (const auto& card : guest.nics())
-    out += fmt::format("in guest:    {}  {}  {}\n", printable(card.name()), printable(card.mac()),
-                       addresses_of(card));
+    line("in guest:", card.name() + "  " + card.mac() + "  " + addresses_of(card));
   const auto answered = guest.observe_time().seconds();
   line("guest said:", answered == 0 ? "" : human_age(answered, std::time(nullptr)) + " ago");
   return out;
@@ -59,21 +78,35 @@ std::string first_address(const v1::VirtualMachine& vm) {
   return vm.status().addresses().empty() ? "" : vm.status().addresses(0);
 }
 
-std::string vm_page(const v1::VirtualMachine& vm) {
-  std::string out = render_table(make_table(std::vector{vm}, vm_columns(), Columns::Usual)) + "\n";
-  out += "uid:         " + vm.uid() + "\n";
-  if (!vm.state_reason().empty()) out += "because:     " + printable(vm.state_reason()) + "\n";
-  out += "limits:      " + limits_of(vm.spec().limits()) + "\n";
+std::string vm_page(const v1::VirtualMachine& vm, const NameOf& name_of) {
+  std::string out =
+      render_table(make_table(std::vector{vm}, vm_columns(name_of), Columns::Usual)) + "\n";
+  const auto line = [&out](const std::string& title, const std::string& text) {
+    out += page_line(title, text);
+  };
+  line("uid:", vm.uid());
+  line("because:", vm.state_reason());
+  line("description:", vm.description());
+  line("labels:", join_map(vm.labels()));
+  if (vm.origin() == v1::VirtualMachine::ORIGIN_DISCOVERED)
+    line("origin:", "found on its hypervisor, made elsewhere");
+  line("hypervisor:", vm.spec().hypervisor());
+  line("boot:", boot_of(vm.spec(), name_of));
+  line("cloud-init:", seed_of(vm.spec()));
+  line("agent:", vm.spec().guest_agent() ? "has a qemu-guest-agent channel" : "");
+  line("limits:", limits_of(vm.spec().limits()));
   for (const auto& disk : vm.spec().disks())
-    out +=
-        fmt::format("disk {}:  {}  {}\n", disk.id(), human_bytes(disk.size_bytes()), disk.image());
+    line("disk " + disk.id() + ":", human_bytes(disk.size_bytes()) +
+                                        (disk.image().empty() ? "" : "  " + name_of(disk.image())) +
+                                        (disk.read_only() ? "  read-only" : ""));
   for (const auto& nic : vm.spec().nics()) {
     const auto* card = card_with(vm, nic.mac());
-    out += fmt::format("nic {}:    {}  {}  {}\n", nic.id(), nic.mac(),
-                       nic.bridge().empty() ? "user network" : nic.bridge(),
-                       card == nullptr ? "" : addresses_of(*card));
+    line("nic " + nic.id() + ":", nic.mac() + "  " +
+                                      (nic.bridge().empty() ? "user network" : nic.bridge()) +
+                                      (card == nullptr ? "" : "  " + addresses_of(*card)));
   }
   if (vm.status().has_guest()) out += guest_lines(vm);
+<<<<<<< HEAD
   for (const auto& pending : vm.status().pending_restart()) out += "when stopped and started:  " + pending + "\n";
   if (!vm.active_job().empty()) out += "active job:  " + vm.active_job() + "\n";
   out += "actions:\n";
@@ -81,6 +114,16 @@ std::string vm_page(const v1::VirtualMachine& vm) {
     out += fmt::format("  {:<14} {}\n", action.verb(),
                        action.allowed() ? "yes" : "no: " + action.description());
   return out;
+=======
+  const auto& pending = vm.status().pending_restart();
+  if (!pending.empty())
+    line("pending:", join({pending.begin(), pending.end()}, ", ") +
+                         ": in effect when it is stopped and started");
+  line("active job:", vm.active_job());
+  line("created:", time_text(vm.create_time()));
+  line("changed:", time_text(vm.update_time()));
+  return out + actions_text(vm.allowed_actions());
+>>>>>>> cli2
 }
 
 }  // namespace reeve::cli

@@ -100,35 +100,51 @@ Result<std::vector<db::Vm>> Inventory::vms_on(const std::string& host_uid) {
   }
 }
 
-Result<Inventory::Holder> Inventory::holder_of(const std::string& resource) {
+Result<HoldingJob> Inventory::holder_of(const std::string& resource) {
   const auto lock = TRY(db::LockReader(tx_).find(resource));
-  if (!lock) return Holder{};
+  if (!lock) return HoldingJob{};
   auto job = db::JobReader(tx_).get(lock->job_uid);
   const auto age = std::chrono::duration_cast<std::chrono::seconds>(now_ - lock->acquire_time);
-  return Holder{.job_uid = lock->job_uid,
-                .kind = job.ok() ? job.value().kind : "unknown",
-                .seconds = std::max<std::int64_t>(0, age.count())};
+  return HoldingJob{.uid = lock->job_uid,
+                    .kind = job.ok() ? job.value().kind : "unknown",
+                    .seconds = std::max<std::int64_t>(0, age.count())};
 }
 
 Status Inventory::require_free(const std::string& resource) {
   return require_free(resource, TRY(holder_of(resource)));
 }
 
-Status Inventory::require_free(const std::string& resource, const Holder& holder) {
-  if (holder.job_uid.empty()) return {};
-  return busy_error(resource, holder.job_uid, holder.kind, holder.seconds);
+Status Inventory::require_free(const std::string& resource, const HoldingJob& holder) {
+  if (holder.uid.empty()) return {};
+  return busy_error(resource, subject_of(resource), holder);
+}
+
+std::string Inventory::subject_of(const std::string& resource) {
+  const auto slash = resource.find('/');
+  const std::string kind = resource.substr(0, slash);
+  const std::string rest = slash == resource.npos ? "" : resource.substr(slash + 1);
+  if (kind == "vms") {
+    const auto row = db::VmReader(tx_).get(rest);
+    if (row.ok()) return "machine '" + row.value().name + "'";
+  } else if (kind == "images") {
+    const auto row = db::ImageReader(tx_).get(rest);
+    if (row.ok()) return "image '" + row.value().name + "'";
+  } else if (kind == "vm-names") {
+    return "the name '" + rest + "'";
+  }
+  return resource;
 }
 
 Result<VmFacts> Inventory::facts(const db::Vm& row) {
   return facts_of(row, TRY(holder_of(vm_name(row.uid))));
 }
 
-Result<VmFacts> Inventory::facts_of(const db::Vm& row, Holder holder) {
+Result<VmFacts> Inventory::facts_of(const db::Vm& row, HoldingJob holder) {
   VmFacts facts{.uid = row.uid,
                 .display_name = row.name,
                 .state = vm_state_of(row.state),
                 .origin = vm_origin_of(row.origin)};
-  facts.active_job = std::move(holder.job_uid);
+  facts.active_job = std::move(holder.uid);
   facts.active_job_kind = std::move(holder.kind);
   facts.active_job_seconds = holder.seconds;
   if (row.host_uid.empty()) return facts;
@@ -149,13 +165,13 @@ Result<VmFacts> Inventory::facts_of(const db::Vm& row, Holder holder) {
 Status Inventory::show(const db::Vm& row, PermissionSet permissions, v1::VirtualMachine& vm) {
   TRY(fill(row, vm));
   auto holder = TRY(holder_of(vm.name()));
-  if (holder.job_uid.empty()) {
+  if (holder.uid.empty()) {
     const auto [shared, is_new] = actions_.try_emplace(
         Circumstances{row.state, row.origin, row.host_uid, row.hypervisor_uid, permissions.bits()});
     if (is_new) shared->second = allowed_actions(TRY(facts_of(row, {})), permissions);
     vm.mutable_allowed_actions()->CopyFrom(shared->second);
   } else {
-    vm.set_active_job(job_name(holder.job_uid));
+    vm.set_active_job(job_name(holder.uid));
     const auto known = TRY(facts_of(row, std::move(holder)));
     vm.mutable_allowed_actions()->CopyFrom(allowed_actions(known, permissions));
   }
@@ -168,7 +184,7 @@ Result<std::optional<Error>> Inventory::deletion_refusal(const db::Image& row) {
 }
 
 Result<std::optional<Error>> Inventory::deletion_refusal(const db::Image& row,
-                                                         const Holder& holder) {
+                                                         const HoldingJob& holder) {
   const std::string name = image_name(row.uid);
   if (const Status free = require_free(name, holder); !free.ok())
     return std::optional(free.error());
@@ -200,7 +216,7 @@ Result<v1::Image> Inventory::show(const db::Image& row, PermissionSet permission
   auto image = TRY(to_proto(row));
   const auto holder = TRY(holder_of(image_name(row.uid)));
   const auto refusal = TRY(deletion_refusal(row, holder));
-  if (!holder.job_uid.empty()) image.set_active_job(job_name(holder.job_uid));
+  if (!holder.uid.empty()) image.set_active_job(job_name(holder.uid));
   *image.add_allowed_actions() =
       action("UpdateImage", permissions, v1::PERMISSION_EDIT_IMAGES, std::nullopt);
   *image.add_allowed_actions() =

@@ -63,6 +63,8 @@ class Inventory {
   Result<VmFacts> facts(const db::Vm& row);
   /// Aborted/RESOURCE_BUSY when a job holds `resource`.
   Status require_free(const std::string& resource);
+  /// What people call it: "machine 'web-1'"; the resource itself when it has no name.
+  std::string subject_of(const std::string& resource);
 
   /// The resource as a caller sees it, with active_job and allowed_actions.
   Status show(const db::Vm& row, PermissionSet permissions, v1::VirtualMachine& vm);
@@ -77,19 +79,14 @@ class Inventory {
   Result<std::optional<Error>> deletion_refusal(const db::Host& row);
 
  private:
-  struct Holder {
-    std::string job_uid{};
-    std::string kind{};
-    std::int64_t seconds = 0;
-  };
   /// Decides allowed_actions of a machine that no job holds; machines alike in it share them.
   using Circumstances =
       std::tuple<std::string, std::string, std::string, std::string, std::uint32_t>;
   using Actions = google::protobuf::RepeatedPtrField<v1::AllowedAction>;
-  Result<Holder> holder_of(const std::string& resource);
-  Status require_free(const std::string& resource, const Holder& holder);
-  Result<VmFacts> facts_of(const db::Vm& row, Holder holder);
-  Result<std::optional<Error>> deletion_refusal(const db::Image& row, const Holder& holder);
+  Result<HoldingJob> holder_of(const std::string& resource);
+  Status require_free(const std::string& resource, const HoldingJob& holder);
+  Result<VmFacts> facts_of(const db::Vm& row, HoldingJob holder);
+  Result<std::optional<Error>> deletion_refusal(const db::Image& row, const HoldingJob& holder);
   Result<std::shared_ptr<const KnownHost>> load(db::Host row);
 
   db::ReadTransaction& tx_;

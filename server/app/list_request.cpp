@@ -65,14 +65,15 @@ class FilterReader {
     return ends;
   }
   Result<std::string> value() {
-    if (at_ >= text_.size() || text_[at_] != '"') {
+    const char quote = at_ < text_.size() ? text_[at_] : '\0';
+    if (quote != '"' && quote != '\'') {
       auto word = bare_word();
       if (word.empty()) return bad_filter("expects a value");
       return word;
     }
     std::string out;
     for (++at_; at_ < text_.size(); ++at_) {
-      if (text_[at_] == '"') {
+      if (text_[at_] == quote) {
         ++at_;
         return out;
       }

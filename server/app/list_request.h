@@ -2,7 +2,8 @@
 //
 //   filter   = [ term *( " AND " term ) ]
 //   term     = key " = " value          spaces around "=" are free
-//   value    = word | quoted            "with spaces", \" and \\ inside quotes
+//   value    = word | quoted            "with spaces" or 'with spaces', \ before a quote or
+//   \ inside
 #pragma once
 
 #include <optional>

@@ -107,8 +107,8 @@ std::optional<Error> refusal(VmVerb verb, const VmFacts& facts, Force force) {
   const VerbRow& row = row_of(verb);
   const bool changes = verb != VmVerb::AttachConsole;
   if (changes && !facts.active_job.empty())
-    return busy_error(vm_name(facts.uid), facts.active_job, facts.active_job_kind,
-                      facts.active_job_seconds);
+    return busy_error(vm_name(facts.uid), subject(facts),
+                      {facts.active_job, facts.active_job_kind, facts.active_job_seconds});
   if (!row.discovered && facts.origin != v1::VirtualMachine::ORIGIN_MANAGED)
     return Error(Code::FailedPrecondition, "VM_NOT_MANAGED",
                  subject(facts) + " was not made by Reeve: only its power state can be changed")
@@ -152,16 +152,15 @@ Error too_old_error(const std::string& host_display_name, const std::string& age
       .with("feature", std::string(feature));
 }
 
-Error busy_error(const std::string& resource, const std::string& job_uid,
-                 const std::string& job_kind, std::int64_t held_seconds) {
+Error busy_error(const std::string& resource, const std::string& subject, const HoldingJob& job) {
   return Error(Code::Aborted, "RESOURCE_BUSY",
-               resource + " is held by the " + job_kind + " job " + job_name(job_uid) + " since " +
-                   std::to_string(held_seconds) + " s")
+               subject + " is held by the " + job.kind + " job " + job_name(job.uid) + " since " +
+                   std::to_string(job.seconds) + " s")
       .resource(resource)
-      .remedy("wait for " + job_name(job_uid) + ", or cancel it")
-      .with("job", job_name(job_uid))
-      .with("job_kind", job_kind)
-      .with("held_seconds", std::to_string(held_seconds));
+      .remedy("wait for " + job_name(job.uid) + ", or cancel it")
+      .with("job", job_name(job.uid))
+      .with("job_kind", job.kind)
+      .with("held_seconds", std::to_string(job.seconds));
 }
 
 }  // namespace reeve::server

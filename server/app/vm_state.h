@@ -134,8 +134,14 @@ google::protobuf::RepeatedPtrField<v1::AllowedAction> allowed_actions(const VmFa
 Error too_old_error(const std::string& host_display_name, const std::string& agent_version,
                     std::string_view feature);
 
-/// Aborted/RESOURCE_BUSY naming the job that holds `resource`.
-Error busy_error(const std::string& resource, const std::string& job_uid,
-                 const std::string& job_kind, std::int64_t held_seconds);
+/// The unfinished job that holds something.
+struct HoldingJob {
+  std::string uid{};
+  std::string kind{};
+  std::int64_t seconds = 0;
+};
+/// Aborted/RESOURCE_BUSY naming the job that holds `resource`, which people call `subject`:
+/// "machine 'web-1'".
+Error busy_error(const std::string& resource, const std::string& subject, const HoldingJob& job);
 
 }  // namespace reeve::server

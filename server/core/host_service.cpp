@@ -124,7 +124,7 @@ class Hosts final : public HostService {
 
   Result<v1::ListHostsResponse> list(const Caller& caller,
                                      const v1::ListHostsRequest& request) override {
-    const auto query = TRY(query_of(request, kFilterKeys));
+    const auto query = TRY(query_of(parts_, request, kFilterKeys));
     v1::ListHostsResponse response;
     const auto add = [&](Inventory& inventory, const db::Host& row) -> Result<bool> {
       auto host = TRY(inventory.show(row, caller.permissions));

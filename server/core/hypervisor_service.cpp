@@ -61,7 +61,7 @@ class Hypervisors final : public HypervisorService {
 
   Result<v1::ListHypervisorsResponse> list(const Caller&,
                                            const v1::ListHypervisorsRequest& request) override {
-    auto query = TRY(query_of(request, kFilterKeys, {.known = {"id"}, .usual = "id"}));
+    auto query = TRY(query_of(parts_, request, kFilterKeys, {.known = {"id"}, .usual = "id"}));
     if (!request.parent().empty()) {
       query.filter.host_uid = TRY(uid_of(request.parent(), "hosts", "parent"));
       TRY(require_host(query.filter.host_uid));

@@ -5,6 +5,7 @@
 #include "server/app/validate.h"
 #include "server/app/views.h"
 #include "server/app/words.h"
+#include "server/core/filter_names.h"
 #include "server/core/list_page.h"
 
 namespace reeve::server {
@@ -62,9 +63,10 @@ constexpr std::array<FilterKey<db::ImageFilter>, 3> kFilterKeys{{
        filter.state = TRY(filter_word(value, {"importing", "ready", "incomplete"}));
        return {};
      }},
-    {"host",
-     [](db::ImageFilter& filter, const std::string& value) -> Status {
-       filter.host_uid = TRY(uid_of(value, "hosts", "filter"));
+    {.name = "host",
+     .find = [](db::ImageFilter& filter, const std::string& value,
+                db::ReadTransaction& tx) -> Status {
+       filter.host_uid = TRY(host_in_filter(tx, value));
        return {};
      }},
 }};
@@ -84,7 +86,7 @@ class Images final : public ImageService {
 
   Result<v1::ListImagesResponse> list(const Caller& caller,
                                       const v1::ListImagesRequest& request) override {
-    const auto query = TRY(query_of(request, kFilterKeys));
+    const auto query = TRY(query_of(parts_, request, kFilterKeys));
     v1::ListImagesResponse response;
     const auto add = [&](Inventory& inventory, const db::Image& row) -> Result<bool> {
       auto image = TRY(inventory.show(row, caller.permissions));

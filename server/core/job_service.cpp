@@ -4,6 +4,7 @@
 #include "server/app/errors.h"
 #include "server/app/views.h"
 #include "server/app/words.h"
+#include "server/core/filter_names.h"
 #include "server/core/list_page.h"
 
 namespace reeve::server {
@@ -29,12 +30,10 @@ constexpr std::array<FilterKey<db::JobFilter>, 4> kFilterKeys{{
        filter.kind = value;
        return {};
      }},
-    {"target",
-     [](db::JobFilter& filter, const std::string& value) -> Status {
-       const std::string collection = value.substr(0, value.find('/'));
-       if (collection != "vms" && collection != "images")
-         return bad_filter("has a target that is neither vms/{uid} nor images/{uid}");
-       filter.target_uid = TRY(uid_of(value, collection, "filter"));
+    {.name = "target",
+     .find = [](db::JobFilter& filter, const std::string& value,
+                db::ReadTransaction& tx) -> Status {
+       filter.target_uid = TRY(target_in_filter(tx, value));
        return {};
      }},
 }};
@@ -54,8 +53,8 @@ class Jobs final : public JobService {
   }
 
   Result<v1::ListJobsResponse> list(const Caller&, const v1::ListJobsRequest& request) override {
-    const auto query = TRY(
-        query_of(request, kFilterKeys, {.known = {"create_time"}, .usual = "create_time desc"}));
+    const auto query = TRY(query_of(parts_, request, kFilterKeys,
+                                    {.known = {"create_time"}, .usual = "create_time desc"}));
     v1::ListJobsResponse response;
     const auto add = [&](Inventory&, const db::Job& row) -> Result<bool> {
       auto job = TRY(to_proto(row));

@@ -26,6 +26,8 @@ template <class Filter>
 struct FilterKey {
   std::string_view name{};
   Status (*set)(Filter& filter, const std::string& value) = nullptr;
+  /// In the place of `set` where values are names of resources.
+  Status (*find)(Filter& filter, const std::string& value, db::ReadTransaction& tx) = nullptr;
 };
 
 struct ListOrders {
@@ -55,7 +57,7 @@ struct PageQuery {
 /// Nouns that have them are also filtered by display_name and label.KEY, and begin at a parent.
 /// InvalidArgument/ BAD_FILTER, BAD_FIELD, BAD_PAGE_TOKEN.
 template <class Filter, std::size_t kCount>
-Result<PageQuery<Filter>> query_of(const auto& request,
+Result<PageQuery<Filter>> query_of(const ServiceParts& parts, const auto& request,
                                    const std::array<FilterKey<Filter>, kCount>& keys,
                                    const ListOrders& orders = {}) {
   constexpr bool kNamed = requires(Filter filter) {
@@ -65,7 +67,10 @@ Result<PageQuery<Filter>> query_of(const auto& request,
   for (auto& term : TRY(parse_filter(request.filter()))) {
     const auto key = std::ranges::find(keys, term.key, &FilterKey<Filter>::name);
     if (key != keys.end()) {
-      TRY(key->set(query.filter, term.value));
+      TRY(key->set ? key->set(query.filter, term.value)
+                   : parts.core.readers->read([&](db::ReadTransaction& tx) {
+                       return key->find(query.filter, term.value, tx);
+                     }));
       continue;
     }
     if constexpr (kNamed) {

@@ -3,6 +3,7 @@
 #include "db/repo/vm_repo.h"
 #include "server/app/views.h"
 #include "server/app/words.h"
+#include "server/core/filter_names.h"
 #include "server/core/list_page.h"
 
 namespace reeve::server {
@@ -16,9 +17,9 @@ constexpr std::array<FilterKey<db::VmFilter>, 2> kFilterKeys{{
                                               "missing", "unknown", "saved"}));
        return {};
      }},
-    {"host",
-     [](db::VmFilter& filter, const std::string& value) -> Status {
-       filter.host_uid = TRY(uid_of(value, "hosts", "filter"));
+    {.name = "host",
+     .find = [](db::VmFilter& filter, const std::string& value, db::ReadTransaction& tx) -> Status {
+       filter.host_uid = TRY(host_in_filter(tx, value));
        return {};
      }},
 }};
@@ -41,7 +42,7 @@ class Vms final : public VmService {
 
   Status list(const Caller& caller, const v1::ListVmsRequest& request,
               v1::ListVmsResponse& response) override {
-    const auto query = TRY(query_of(request, kFilterKeys));
+    const auto query = TRY(query_of(parts_, request, kFilterKeys));
     const auto add = [&](Inventory& inventory, const db::Vm& row) -> Result<bool> {
       auto& vm = *response.add_vms();
       TRY(inventory.show(row, caller.permissions, vm));

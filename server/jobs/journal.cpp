@@ -6,6 +6,7 @@
 #include "db/repo/job_repo.h"
 #include "db/repo/lock_repo.h"
 #include "server/app/errors.h"
+#include "server/app/inventory.h"
 #include "server/app/views.h"
 #include "server/app/vm_state.h"
 #include "server/app/words.h"
@@ -37,7 +38,7 @@ v1::JobStep shown_step(const db::JobStep& step) {
 }
 
 /// Aborted/LOCKED of the repository as the API says it.
-Error busy(db::Transaction& tx, const Error& locked) {
+Error busy(db::Transaction& tx, WallTime now, const Error& locked) {
   const auto& facts = locked.metadata();
   const auto text = [&](const char* key) {
     const auto it = facts.find(key);
@@ -46,8 +47,9 @@ Error busy(db::Transaction& tx, const Error& locked) {
   std::string uid = text("job");
   if (uid.starts_with("jobs/")) uid = uid.substr(5);
   const auto owner = db::JobReader(tx).get(uid);
-  return busy_error(text("resource"), uid, owner.ok() ? owner.value().kind : "unknown",
-                    std::atoll(text("held_seconds").c_str()));
+  return busy_error(
+      text("resource"), Inventory(tx, now).subject_of(text("resource")),
+      {uid, owner.ok() ? owner.value().kind : "unknown", std::atoll(text("held_seconds").c_str())});
 }
 
 }  // namespace
@@ -116,15 +118,16 @@ v1::Job planned_view(const Plan& plan, const Caller& caller) {
                                               : vm_name(plan.target_uid));
   view.set_target_display_name(plan.target_name);
   view.set_actor(caller.actor);
-  for (const auto& lock : plan.locks) view.add_locks(lock);
+  const bool makes_target = plan.kind == "CreateVm" || plan.kind == "ImportImage";
+  for (const auto& lock : plan.locks)
+    if (!makes_target || lock != view.target()) view.add_locks(lock);
   for (const auto& planned : plan.record.steps()) {
     auto& step = *view.add_steps();
     step.set_title(planned.title());
     if (!planned.host().empty()) step.set_host(host_name(planned.host()));
     step.set_state(v1::JobStep::STATE_PENDING);
   }
-  const bool named = plan.kind == "CreateVm" || plan.kind == "ImportImage";
-  if (named) view.clear_target();  // its uid is drawn anew when it is really made
+  if (makes_target) view.clear_target();  // its uid is drawn anew when it is really made
   return view;
 }
 
@@ -164,6 +167,7 @@ LoadedJob make_job(const Plan& plan, const FreshIds& ids, const Caller& caller,
   view.set_name(job_name(row.uid));
   view.set_uid(row.uid);
   view.set_target(resource_of(job));
+  *view.mutable_locks() = {plan.locks.begin(), plan.locks.end()};
   view.set_request_id(request_id);
   *view.mutable_create_time() = to_proto(now);
   refresh_view(job);
@@ -180,7 +184,7 @@ Status store_job(db::Transaction& tx, LoadedJob& job, const std::vector<std::str
   for (const auto& step : job.steps) TRY(jobs.put_step(step));
   const Status locked = db::LockRepo(tx).acquire(locks, job.row.uid, now);
   if (!locked.ok())
-    return locked.error().reason() == "LOCKED" ? Status(busy(tx, locked.error())) : locked;
+    return locked.error().reason() == "LOCKED" ? Status(busy(tx, now, locked.error())) : locked;
   job.record.mutable_view()->set_revision(job.row.revision);
   return apply_effect(begin_effect, {tx, *job.plan, {}, change});
 }

@@ -144,6 +144,11 @@ TEST_CASE("a filter is read, and what is wrong with it is said", "[app]") {
   CHECK(terms.value()[0].value == "RUNNING");
   CHECK(terms.value()[1].value == "web \"1\" *");
   CHECK(terms.value()[2].key == "label.a.b");
+  const auto single = parse_filter(R"(display_name = 'bo "x" \'y\' *' AND label.a = it's)");
+  REQUIRE(single.ok());
+  CHECK(single.value().at(0).value == "bo \"x\" 'y' *");
+  CHECK(single.value().at(1).value == "it's");
+  CHECK(parse_filter("display_name = 'bo").error().reason() == "BAD_FILTER");
   CHECK(parse_filter("").value().empty());
   for (const char* bad : {"=", "a", "a =", "a = b c = d", "a = \"b", "a = b AND", "a = b ANDc = d",
                           "\xff = b", "a = \"b\\"})

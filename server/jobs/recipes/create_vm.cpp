@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/text.h"
 #include "db/repo/image_repo.h"
 #include "db/repo/vm_repo.h"
 #include "server/app/errors.h"
@@ -137,26 +138,59 @@ Status require_free_name(Inventory& inventory, const std::string& name) {
   return inventory.require_free("vm-names/" + name);
 }
 
-void describe(Plan& plan, const v1::VirtualMachine& vm) {
-  add_diff(plan, "display_name", "", vm.display_name());
-  add_diff(plan, "spec.host", "", vm.spec().host());
-  add_diff(plan, "spec.hypervisor", "", vm.spec().hypervisor());
-  add_diff(plan, "spec.cpus", "", std::to_string(vm.spec().cpus()));
-  add_diff(plan, "spec.memory_mib", "", std::to_string(vm.spec().memory_mib()));
-  const auto& limits = vm.spec().limits();
+void describe_limits(Plan& plan, const v1::ResourceLimits& limits) {
   const auto describe_limit = [&](const char* field, std::int64_t value) {
     if (value != 0) add_diff(plan, field, limit_text(0), limit_text(value));
   };
   describe_limit("spec.limits.cpu_weight", limits.cpu_weight());
   describe_limit("spec.limits.cpu_limit_percent", limits.cpu_limit_percent());
   describe_limit("spec.limits.memory_limit_mib", limits.memory_limit_mib());
-  for (const auto& disk : vm.spec().disks())
-    add_diff(plan, "spec.disks." + disk.id(), "",
-             std::to_string(disk.size_bytes()) + " bytes" +
-                 (disk.image().empty() ? "" : " over " + disk.image()));
-  for (const auto& nic : vm.spec().nics())
-    add_diff(plan, "spec.nics." + nic.id(), "",
-             nic.mac() + " on " + (nic.bridge().empty() ? "the user network" : nic.bridge()));
+}
+
+/// The parts that were given, with sizes: their content is nobody's business.
+std::string seed_text(const v1::CloudInit& seed) {
+  std::vector<std::string> parts;
+  const auto part = [&parts](const char* name, const std::string& text) {
+    if (!text.empty()) parts.push_back(name + (" of " + std::to_string(text.size()) + " bytes"));
+  };
+  part("user-data", seed.user_data());
+  part("meta-data", seed.meta_data());
+  part("network-config", seed.network_config());
+  return parts.empty() ? "made by the server" : join(parts, ", ");
+}
+
+/// What a plan shows of a new machine. An address that is drawn is not in a plan that is only asked
+/// for: it would be another one the next time.
+void describe(Plan& plan, const v1::VirtualMachine& vm, const v1::CreateVmRequest& request) {
+  const auto& spec = vm.spec();
+  const auto add = [&plan](const std::string& field, const std::string& after) {
+    if (!after.empty()) add_diff(plan, field, "", after);
+  };
+  add("display_name", vm.display_name());
+  add("description", vm.description());
+  for (const auto& [key, value] : vm.labels()) add_diff(plan, "labels." + key, "", value);
+  add("spec.host", spec.host());
+  add("spec.hypervisor", spec.hypervisor());
+  add("spec.cpus", std::to_string(spec.cpus()));
+  add("spec.memory_mib", std::to_string(spec.memory_mib()));
+  describe_limits(plan, spec.limits());
+  for (const auto& disk : spec.disks())
+    add("spec.disks." + disk.id(), std::to_string(disk.size_bytes()) + " bytes" +
+                                       (disk.image().empty() ? "" : " over " + disk.image()));
+  for (int i = 0; i < spec.nics_size(); ++i) {
+    const auto& nic = spec.nics(i);
+    const bool drawn = request.vm().spec().nics(i).mac().empty();
+    add("spec.nics." + nic.id(),
+        (drawn && request.validate_only() ? "an address that is drawn when it is made"
+                                          : nic.mac()) +
+            " on " + (nic.bridge().empty() ? "the user network" : nic.bridge()));
+  }
+  add("spec.boot.kernel", spec.boot().kernel());
+  add("spec.boot.initrd", spec.boot().initrd());
+  add("spec.boot.command_line", spec.boot().command_line());
+  if (spec.has_cloud_init()) add("spec.cloud_init", seed_text(request.vm().spec().cloud_init()));
+  if (spec.guest_agent()) add("spec.guest_agent", "true");
+  add("state", request.start() ? "RUNNING" : "STOPPED");
 }
 
 }  // namespace
@@ -187,7 +221,7 @@ Result<Plan> create_vm(Inventory& inventory, const FreshIds& ids,
   plan.record.set_begin_effect("vm_created");
   plan.record.set_undone_effect("vm_forgotten");
   plan.record.set_abandon_effect("vm_doubtful");
-  describe(plan, vm);
+  describe(plan, vm, request);
 
   auto& disks = add_step(plan, "create the disks", host);
   *disks.mutable_action()->mutable_prepare_guest()->mutable_spec() = guest;
