@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "cli/option_names.h"
 #include "reeve/v1/error_detail.pb.h"
 
 namespace reeve::cli {
@@ -29,8 +30,8 @@ Error error_of(const grpc::Status& status) {
                             status.error_message())
         .remedy(unreachable ? "check that reeve-server runs and that the address is right" : "");
   }
-  Error error = Error::from_wire(code, detail.reason(), status.error_message())
-                    .remedy(detail.remedy())
+  Error error = Error::from_wire(code, detail.reason(), in_options(status.error_message()))
+                    .remedy(in_options(detail.remedy()))
                     .resource(detail.resource());
   for (const auto& [key, value] : detail.metadata()) error = std::move(error).with(key, value);
   for (const auto& violation : detail.field_violations())

@@ -65,15 +65,27 @@ Status save_contexts(const std::filesystem::path& path, const Contexts& contexts
   return write_file_durably(path, out.str(), 0600);
 }
 
+Result<Context> find_context(const Contexts& contexts, std::string_view name) {
+  const auto it = contexts.by_name.find(name);
+  if (it != contexts.by_name.end()) return it->second;
+  std::string known;
+  for (const auto& [other, context] : contexts.by_name)
+    known += (known.empty() ? "" : ", ") + other;
+  return Error(Code::NotFound, "CONTEXT_NOT_FOUND", "no context '" + std::string(name) + "'")
+      .remedy(known.empty() ? "there are none: reeve login SERVER:PORT --token-file FILE"
+                            : "there are: " + known);
+}
+
 Result<Context> choose_context(const Contexts& contexts, std::string_view name) {
   if (name.empty()) name = contexts.current;
-  const auto it = contexts.by_name.find(name);
-  if (it == contexts.by_name.end())
+  if (name.empty())
     return Error(Code::Unauthenticated, "NOT_LOGGED_IN",
-                 name.empty() ? "not logged in to any server"
-                              : "no context '" + std::string(name) + "'")
-        .remedy("reeve login SERVER:PORT --token-file FILE");
-  Context context = it->second;
+                 contexts.by_name.empty() ? "not logged in to any server"
+                                          : "no context is the current one")
+        .remedy(contexts.by_name.empty()
+                    ? "reeve login SERVER:PORT --token-file FILE"
+                    : "choose one of `reeve context list`: reeve context use NAME");
+  Context context = TRY(find_context(contexts, name));
   if (const auto server = environment("REEVE_SERVER"); !server.empty()) context.server = server;
   if (const auto token = environment("REEVE_TOKEN"); !token.empty()) context.token = token;
   return context;

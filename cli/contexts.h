@@ -29,8 +29,10 @@ std::filesystem::path contexts_path();
 /// PermissionDenied/CONTEXTS_EXPOSED when others may read it.
 Result<Contexts> load_contexts(const std::filesystem::path& path);
 Status save_contexts(const std::filesystem::path& path, const Contexts& contexts);
+/// The named context. NotFound/CONTEXT_NOT_FOUND listing those there are.
+Result<Context> find_context(const Contexts& contexts, std::string_view name);
 /// The named context, or the current one when `name` is empty, with $REEVE_SERVER and $REEVE_TOKEN
-/// applied. Unauthenticated/NOT_LOGGED_IN when there is none.
+/// applied. Unauthenticated/NOT_LOGGED_IN when none is the current one; errors of find_context.
 Result<Context> choose_context(const Contexts& contexts, std::string_view name);
 
 }  // namespace reeve::cli

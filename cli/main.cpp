@@ -6,7 +6,9 @@
 
 #include "base/text.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/words.h"
 #include "cli/exit_code.h"
+#include "cli/option_names.h"
 #include "cli/output/format.h"
 
 namespace reeve::cli {
@@ -16,7 +18,9 @@ namespace {
 void report(const Error& error, bool machine) {
   if (!machine) {
     note("error: " + error.message() + " (" + std::string(error.reason()) + ")");
-    for (const auto& [key, value] : error.metadata()) note("  " + key + ": " + printable(value));
+    for (const auto& [key, value] : error.metadata())
+      if (error.message().find(value) == std::string::npos)
+        note("  " + in_options(key) + ": " + printable(value));
     if (!error.remedy().empty()) note("  remedy: " + error.remedy());
     return;
   }
@@ -35,6 +39,23 @@ void report(const Error& error, bool machine) {
   for (const auto& [key, value] : error.metadata())
     json += (std::exchange(first, false) ? "" : ",") + quoted(key) + ":" + quoted(value);
   note(json + "}}");
+}
+
+/// A command line that cannot be understood: what is wrong with its commands comes before what is
+/// wrong with their options.
+int refuse(CLI::App& app, const std::vector<std::string>& words, const std::string& why) {
+  const Walk at = walk(app, words);
+  const char* usual = std::getenv("REEVE_OUTPUT");
+  const auto output = at.values.find("--output");
+  const auto format = parse_format(output != at.values.end() ? output->second
+                                   : usual != nullptr        ? usual
+                                                             : "table");
+  const auto command = wrong_command(at);
+  const auto path = path_of(*at.level);
+  const Error error = Error(Code::InvalidArgument, "USAGE", command.empty() ? why : command)
+                          .remedy("see: reeve " + path + (path.empty() ? "" : " ") + "--help");
+  report(error, format.ok() && (format.value() == Format::Json || format.value() == Format::Yaml));
+  return static_cast<int>(exit_code_of(error));
 }
 
 int main_with(int argc, char** argv) {
@@ -74,8 +95,7 @@ int main_with(int argc, char** argv) {
   } catch (const CLI::Success& success) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    app.exit(error);
-    return static_cast<int>(ExitCode::Usage);
+    return refuse(app, {argv + 1, argv + argc}, error.what());
   }
   const auto format = session.format();
   const bool machine =

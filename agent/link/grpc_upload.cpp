@@ -35,14 +35,15 @@ class Upload final : public grpc::ClientReadReactor<v1::ReceiveUploadResponse> {
     while (pieces_.empty() && !status_) {
       const auto left = deadline - RealClock::instance().monotonic();
       if (left.count() <= 0)
-        return Error{Code::Unavailable, "UPLOAD_LOST",
+        return Error{Code::Aborted, "UPLOAD_INTERRUPTED",
                      "no byte of the upload came for half a minute"};
       change_.wait_for(lock, left);
     }
     if (pieces_.empty()) {
       if (status_->ok()) return std::size_t{0};
       const Error why = error_of(*status_, "receiving the upload");
-      if (why.reason() == "TICKET_INVALID") return why;
+      // The client is gone, and nobody comes again with the bytes.
+      if (why.reason() == "TICKET_INVALID" || why.reason() == "UPLOAD_INTERRUPTED") return why;
       return Error{Code::Unavailable, "UPLOAD_LOST", why.message()};
     }
     const std::string& piece = pieces_.front();

@@ -13,8 +13,9 @@ namespace reeve::agent {
 
 inline constexpr std::chrono::seconds kUploadSilence{30};
 
-/// Unavailable/UPLOAD_LOST from read() when nothing came for kUploadSilence or the stream broke. At
-/// most a few messages are held in memory.
+/// From read() Unavailable/UPLOAD_LOST when the stream broke, which may be tried again, and
+/// Aborted/UPLOAD_INTERRUPTED when the client is gone or nothing came for kUploadSilence. At most a
+/// few messages are held in memory.
 Result<std::unique_ptr<ByteSource>> open_upload(const std::shared_ptr<grpc::Channel>& channel,
                                                 const std::string& ticket);
 

@@ -32,7 +32,8 @@ namespace reeve::agent {
 class ByteSource {
  public:
   virtual ~ByteSource() = default;
-  /// Reads up to `into.size()` bytes; 0 at the end. Unavailable/UPLOAD_LOST when the stream broke.
+  /// Reads up to `into.size()` bytes; 0 at the end. Unavailable/UPLOAD_LOST when the stream broke,
+  /// Aborted/UPLOAD_INTERRUPTED when nobody sends any more.
   virtual Result<std::size_t> read(std::span<std::byte> into) = 0;
 };
 

@@ -172,11 +172,11 @@ void add_host(const Verb& app, Session& session) {
   token_verb
       .option("--minutes", arguments->lifetime_minutes, "How long it can be used (default 60)")
       .between(1, 7 * 24 * 60);
-  token_verb.option("--name", arguments->new_name, "Display name the host shall get");
+  token_verb.option("--name", arguments->new_name, "Display name the host shall get").not_empty();
   token_verb.does(session, enroll_token, arguments);
   const auto update_verb = host.add("update", "Change name or labels");
   update_verb.option("host", arguments->name, "Name, uid or uid prefix").required();
-  update_verb.option("--name", arguments->new_name, "New display name");
+  update_verb.option("--name", arguments->new_name, "New display name").not_empty();
   update_verb.repeated("--label", arguments->labels, "KEY=VALUE; may be repeated");
   add_dry_run(update_verb, session.change);
   update_verb.does(session, update, arguments);

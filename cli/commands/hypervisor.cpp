@@ -61,7 +61,7 @@ void add_hypervisor(const Verb& app, Session& session) {
   const auto hypervisor = app.add_noun("hypervisor", "What runs machines on the hosts");
   auto arguments = std::make_shared<HypervisorArguments>();
   const auto list_verb = hypervisor.add("list", "List hypervisors").alias("ls");
-  list_verb.option("--host", arguments->host, "Only those of this host");
+  list_verb.option("--host", arguments->host, "Only those of this host").not_empty();
   list_verb.option("-f,--filter", arguments->filter, "e.g. 'kind = LIBVIRT'");
   list_verb.option("--order-by", arguments->order_by, "id, or 'id desc'");
   list_verb.does(session, list, arguments);

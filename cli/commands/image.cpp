@@ -1,19 +1,13 @@
 // cli/commands/image.cpp - reeve image: list, show, import with upload, update, delete.
-#include <chrono>
-#include <cstdio>
-#include <filesystem>
+#include <optional>
 
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <unistd.h>
-
-#include "base/file.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/parse.h"
 #include "cli/follow.h"
 #include "cli/names.h"
 #include "cli/output/resources.h"
 #include "cli/select.h"
+#include "cli/upload.h"
 #include "cli/watch.h"
 
 namespace reeve::cli {
@@ -84,44 +78,27 @@ Result<v1::DiskFormat> format_of(const std::string& text) {
                "no disk format '" + text + "'; there are raw and qcow2"};
 }
 
-double seconds_since(std::chrono::steady_clock::time_point began) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-}
-
-/// Sends a file's bytes to an import job; the bar follows what was handed to the server.
-Status upload(Client& client, const v1::Job& job, const Fd& file, std::int64_t size) {
-  grpc::ClientContext context;
-  client.prepare(context, std::chrono::seconds(0));
-  v1::UploadImageResponse response;
-  auto stream = client.images().UploadImage(&context, &response);
-  v1::UploadImageRequest message;
-  message.set_job(job.name());
-  bool alive = stream->Write(message);
-  const bool tty = ::isatty(STDERR_FILENO) == 1;
-  const auto began = std::chrono::steady_clock::now();
-  std::int64_t sent = 0;
-  constexpr std::size_t kChunk = 512u << 10;
-  std::string buffer(kChunk, '\0');
-  while (alive && sent < size) {
-    const auto want = std::min<std::int64_t>(static_cast<std::int64_t>(kChunk), size - sent);
-    TRY(read_at(file.get(), static_cast<std::uint64_t>(sent),
-                std::as_writable_bytes(std::span(buffer.data(), static_cast<std::size_t>(want)))));
-    message.set_data(buffer.data(), static_cast<std::size_t>(want));
-    alive = stream->Write(message);
-    sent += want;
-    if (tty)
-      std::fprintf(stderr, "\r\x1b[Kuploading %s",
-                   transfer_text(sent, size, seconds_since(began)).c_str());
-  }
-  stream->WritesDone();
-  const grpc::Status status = stream->Finish();
-  if (tty) std::fprintf(stderr, "\r\x1b[K");
-  if (!status.ok()) return error_of(status).during("uploading");
+/// What is wrong with an import that the command line alone tells.
+Status check_import(const ImageArguments& arguments) {
+  const auto usage = [](std::string message) {
+    return Error{Code::InvalidArgument, "USAGE", std::move(message)};
+  };
+  const auto kind = TRY(kind_of(arguments.kind));
+  const auto format = TRY(format_of(arguments.format));
+  if (arguments.source.empty() == arguments.host_path.empty())
+    return usage(arguments.source.empty()
+                     ? "give a FILE to upload, or --host-path PATH"
+                     : "give either a FILE to upload or --host-path, not both");
+  if (kind == v1::Image::KIND_DISK && format == v1::DISK_FORMAT_UNSPECIFIED)
+    return usage("--format raw or qcow2 is required for a disk: it is never guessed");
   return {};
 }
 
 Status import(Session& session, const ImageArguments& arguments) {
   TRY(check_change(session));
+  TRY(check_import(arguments));
+  std::optional<UploadFile> file;
+  if (!arguments.source.empty()) file = TRY(open_upload(arguments.source));
   Client& client = *TRY(session.client());
   v1::ImportImageRequest request;
   auto& image = *request.mutable_image();
@@ -134,23 +111,13 @@ Status import(Session& session, const ImageArguments& arguments) {
   if (!arguments.host.empty()) request.set_host(TRY(select_host(client, arguments.host)).name());
   request.set_request_id(session.request_id());
   request.set_validate_only(session.change.dry_run);
-  Fd file;
-  std::int64_t size = 0;
-  if (!arguments.host_path.empty()) {
+  if (file)
+    request.set_upload_bytes(file->size_bytes);
+  else
     request.set_host_path(arguments.host_path);
-  } else if (!arguments.source.empty()) {
-    file = TRY(open_file(arguments.source, O_RDONLY));
-    size = static_cast<std::int64_t>(TRY(file_size(arguments.source)));
-    request.set_upload_bytes(size);
-  } else {
-    return Error{Code::InvalidArgument, "USAGE", "give a FILE to upload, or --host-path PATH"};
-  }
   const auto job = TRY(client.call(&v1::ImageService::Stub::ImportImage, client.images(), request));
   if (file && !session.change.dry_run) {
-    auto sent = upload(client, job, file, size);
-    // The job knows better than the stream why an import failed.
-    if (!sent.ok() && sent.error().code() == Code::Unavailable) return std::move(sent).error();
-    if (!sent.ok()) note(sent.error().message());
+    TRY(upload(client, job, *file));
   }
   return finish(session, job);
 }
@@ -218,7 +185,7 @@ void add_image(const Verb& app, Session& session) {
   show_verb.option("image", arguments->name, "Name, uid or uid prefix").required();
   show_verb.does(session, show, arguments);
   const auto import_verb = image.add("import", "Bring an image into the library");
-  import_verb.option("name", arguments->name, "Display name").required();
+  import_verb.option("name", arguments->name, "Display name").required().not_empty();
   import_verb.option("file", arguments->source, "File here, to upload");
   import_verb.option("--host-path", arguments->host_path,
                      "File on the host instead, below a folder its agent allows");
@@ -226,14 +193,14 @@ void add_image(const Verb& app, Session& session) {
   import_verb.option("--format", arguments->format,
                      "raw or qcow2; required for a disk, never guessed");
   import_verb.option("--sha256", arguments->sha256, "Refuse other bytes");
-  import_verb.option("--host", arguments->host, "Host to bring it to");
+  import_verb.option("--host", arguments->host, "Host to bring it to").not_empty();
   import_verb.option("--description", arguments->description, "Free text");
   import_verb.repeated("--label", arguments->labels, "KEY=VALUE; may be repeated");
   add_change_options(import_verb, session.change);
   import_verb.does(session, import, arguments);
   const auto update_verb = image.add("update", "Change name, description or labels");
   update_verb.option("image", arguments->name, "Name, uid or uid prefix").required();
-  update_verb.option("--name", arguments->new_name, "New display name");
+  update_verb.option("--name", arguments->new_name, "New display name").not_empty();
   update_verb.option("--description", arguments->description, "New description");
   update_verb.repeated("--label", arguments->labels, "KEY=VALUE; may be repeated");
   add_dry_run(update_verb, session.change);

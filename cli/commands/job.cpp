@@ -13,6 +13,8 @@
 namespace reeve::cli {
 namespace {
 
+constexpr int kLongestWait = 31'536'000;  // seconds: a year
+
 struct JobArguments {
   std::string job{};
   std::string choice{};
@@ -129,7 +131,8 @@ Status resolve(Session& session, const JobArguments& arguments) {
 void add_wait_options(const Verb& verb, ChangeOptions& change) {
   verb.flag("--async", change.async, "Print the job's name and leave; do not wait");
   verb.option("--wait", change.wait_seconds,
-              "Seconds to wait for the job; it goes on afterwards (default: until it ends)");
+              "Seconds to wait for the job; it goes on afterwards (default: until it ends)")
+      .between(1, kLongestWait);
 }
 
 void add_dry_run(const Verb& verb, ChangeOptions& change) {
@@ -148,7 +151,8 @@ void add_job(const Verb& app, Session& session) {
   auto arguments = std::make_shared<JobArguments>();
   const auto list_verb = job.add("list", "List jobs, newest first").alias("ls");
   list_verb.option("-f,--filter", arguments->filter, "e.g. 'kind = StartVm'");
-  list_verb.option("--limit", arguments->limit, "At most this many (default 50)");
+  list_verb.option("--limit", arguments->limit, "At most this many (default 50)")
+      .between(1, 1'000'000);
   list_verb.flag("--active", arguments->active, "Only unfinished ones");
   list_verb.flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
   list_verb.does(session, list, arguments);
@@ -159,8 +163,9 @@ void add_job(const Verb& app, Session& session) {
   };
   named("show", "Show a job with its steps").does(session, show, arguments);
   const auto wait_verb = named("wait", "Wait for the end of a job");
-  wait_verb.option("--wait", session.change.wait_seconds,
-                   "Seconds to wait (default: until it ends)");
+  wait_verb
+      .option("--wait", session.change.wait_seconds, "Seconds to wait (default: until it ends)")
+      .between(1, kLongestWait);
   wait_verb.does(session, wait, arguments);
   named("cancel", "Stop a job; `job show` says what that does").does(session, cancel, arguments);
   const auto resolve_verb = named("resolve", "Choose for a parked job");

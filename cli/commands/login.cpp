@@ -1,6 +1,8 @@
 // cli/commands/login.cpp - reeve login, and reeve context: which servers this user talks to.
 #include <charconv>
 
+#include <unistd.h>
+
 #include "base/crypto/peer_chain.h"
 #include "base/text.h"
 #include "cli/commands/commands.h"
@@ -46,6 +48,13 @@ Status log_in(Session& session, const LoginArguments& arguments) {
       return Error(Code::PermissionDenied, "FINGERPRINT_MISMATCH",
                    arguments.server + " shows a CA with fingerprint " + presented.ca_fingerprint)
           .remedy("compare it with what reeve-server prints when it starts");
+  } else if (!arguments.yes && ::isatty(STDIN_FILENO) != 1) {
+    return Error(Code::InvalidArgument, "USAGE",
+                 "nobody is here to be asked whether to trust the CA of " + arguments.server +
+                     ", whose SHA-256 fingerprint is " + presented.ca_fingerprint)
+        .remedy(
+            "compare it with what reeve-server prints when it starts, then give --fingerprint " +
+            presented.ca_fingerprint + ", or --yes to trust it unseen");
   } else {
     TRY(confirm("The CA of " + arguments.server + " has the SHA-256 fingerprint\n  " +
                     presented.ca_fingerprint + "\nTrust it?",
@@ -98,14 +107,14 @@ Status list_contexts(Session& session) {
 
 Status use_context(const std::string& name) {
   Contexts contexts = TRY(load_contexts(contexts_path()));
-  TRY(choose_context(contexts, name));
+  TRY(find_context(contexts, name));
   contexts.current = name;
   return save_contexts(contexts_path(), contexts);
 }
 
 Status forget_context(const std::string& name) {
   Contexts contexts = TRY(load_contexts(contexts_path()));
-  TRY(choose_context(contexts, name));
+  TRY(find_context(contexts, name));
   contexts.by_name.erase(name);
   if (contexts.current == name) contexts.current.clear();
   return save_contexts(contexts_path(), contexts);
@@ -123,12 +132,14 @@ void add_login(const Verb& app, Session& session) {
                "File with the API token, - for standard input");
   login.option("--fingerprint", arguments->fingerprint,
                "Expected SHA-256 fingerprint of the server's CA");
-  login.option("--name", arguments->name, "Name of the context (default: default)");
+  login.option("--name", arguments->name, "Name of the context (default: default)").not_empty();
   login.flag("-y,--yes", arguments->yes, "Trust the shown fingerprint without asking");
   login.does(session, log_in, arguments);
 
   const auto context = app.add_noun("context", "Show and choose remembered servers");
-  context.add("list", "List contexts").does(session, [&session] { return list_contexts(session); });
+  context.add("list", "List contexts").alias("ls").does(session, [&session] {
+    return list_contexts(session);
+  });
   auto name = std::make_shared<std::string>();
   const auto use = context.add("use", "Make a context the current one");
   use.option("name", *name, "Name of the context").required();

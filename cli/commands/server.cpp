@@ -105,7 +105,7 @@ void add_server(const Verb& app, Session& session) {
     return list_tokens(session);
   });
   const auto create_verb = token.add("create", "Make a token");
-  create_verb.option("name", arguments->name, "Display name").required();
+  create_verb.option("name", arguments->name, "Display name").required().not_empty();
   create_verb.option("--role", arguments->role, "administrator, editor, operator or viewer")
       .required();
   create_verb.option("--days", arguments->days, "How long it works (default: until revoked)")

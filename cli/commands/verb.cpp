@@ -23,6 +23,13 @@ const Option& Option::between(double low, double high) const {
   return *this;
 }
 
+const Option& Option::not_empty() const {
+  option_.check([](const std::string& text) {
+    return text.empty() ? std::string("must not be empty") : std::string();
+  });
+  return *this;
+}
+
 const Option& Option::one_of(const std::vector<std::string>& values) const {
   option_.check(CLI::IsMember(values));
   return *this;

@@ -25,6 +25,7 @@ class Option {
 
   const Option& required() const;
   const Option& between(double low, double high) const;
+  const Option& not_empty() const;
   const Option& one_of(const std::vector<std::string>& values) const;
 
  private:

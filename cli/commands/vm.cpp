@@ -74,6 +74,21 @@ Status show(Session& session, const std::string& name) {
   return {};
 }
 
+/// Some that failed are a partial failure; all that failed for one reason are that failure.
+Status sum_of(const std::vector<Error>& failures, std::size_t machines) {
+  if (failures.empty()) return {};
+  const auto& first = failures.front();
+  const bool alike =
+      failures.size() == machines && std::ranges::all_of(failures, [&first](const Error& error) {
+        return error.code() == first.code() && error.reason() == first.reason();
+      });
+  if (alike)
+    return Error::from_wire(first.code(), std::string(first.reason()),
+                            fmt::format("all {} machines failed", machines));
+  return Error{Code::Aborted, "PARTIAL",
+               fmt::format("{} of {} machines failed", failures.size(), machines)};
+}
+
 /// Applies one verb to several machines: begins all, then waits for each; one bad one does not stop
 /// the rest.
 Status for_each_vm(Session& session, const std::vector<v1::VirtualMachine>& vms,
@@ -86,10 +101,11 @@ Status for_each_vm(Session& session, const std::vector<v1::VirtualMachine>& vms,
         Code::InvalidArgument, "USAGE",
         fmt::format("--request-id names one request, and {} machines are meant", vms.size())};
   std::vector<v1::Job> jobs;
-  std::size_t failed = 0;
+  std::vector<Error> failures;
   const auto fail = [&](const std::string& name, const Error& error) {
     note(fmt::format("{}: {} ({})", printable(name), error.message(), error.reason()));
-    ++failed;
+    if (!error.remedy().empty()) note("  remedy: " + error.remedy());
+    failures.push_back(error);
   };
   for (const auto& vm : vms) {
     session.change.request_id.clear();  // each machine is a request of its own
@@ -108,9 +124,7 @@ Status for_each_vm(Session& session, const std::vector<v1::VirtualMachine>& vms,
       return done;  // the waiting is over for all of them
     fail(name, done.error());
   }
-  if (failed == 0) return {};
-  return Error{Code::Aborted, "PARTIAL",
-               fmt::format("{} of {} machines failed", failed, vms.size())};
+  return sum_of(failures, vms.size());
 }
 
 struct VerbArguments {
@@ -264,7 +278,7 @@ void add_update(const Verb& vm, Session& session) {
   verb.option("--cpus", arguments->cpus, "Virtual processors");
   verb.option("--memory", arguments->memory, "Memory, e.g. 2G");
   add_limit_options(verb, arguments->limits);
-  verb.option("--name", arguments->new_name, "New display name");
+  verb.option("--name", arguments->new_name, "New display name").not_empty();
   verb.option("--description", arguments->description, "New description");
   verb.repeated("--label", arguments->labels, "KEY=VALUE, added to the labels; may be repeated");
   add_change_options(verb, session.change);
@@ -279,7 +293,8 @@ void add_console(const Verb& vm, Session& session) {
   verb.flag("--take-over", options->take_over, "Write even if another client does");
   verb.flag("--no-follow", options->no_follow, "Print what is kept and leave");
   verb.option("--until", options->until, "Leave successfully once the output has this text");
-  verb.option("--timeout", options->timeout_seconds, "With --until: seconds to wait for it");
+  verb.option("--timeout", options->timeout_seconds, "With --until: seconds to wait for it")
+      .between(1, 31'536'000);
   verb.does(session, attach_console, options);
 }
 

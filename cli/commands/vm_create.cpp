@@ -65,16 +65,20 @@ Status add_disks(Client& client, const CreateArguments& arguments, const std::st
   return {};
 }
 
-void add_nics(const CreateArguments& arguments, v1::VmSpec& spec) {
+Status add_nics(const CreateArguments& arguments, v1::VmSpec& spec) {
   for (const auto& text : arguments.nics) {
     if (text == "none") continue;
     // user, BRIDGE, or either with ",MAC"
     const auto parts = split(text, ',');
+    if (parts[0].empty() || parts.size() > 2)
+      return Error{Code::InvalidArgument, "USAGE",
+                   "--nic '" + text + "' is neither user, none nor a bridge, with or without ,MAC"};
     auto& nic = *spec.add_nics();
     if (parts[0] != "user") nic.set_bridge(std::string(parts[0]));
     if (parts.size() > 1) nic.set_mac(std::string(parts[1]));
   }
   if (arguments.nics.empty()) spec.add_nics();
+  return {};
 }
 
 Status add_boot(Client& client, const CreateArguments& arguments, v1::VmSpec& spec) {
@@ -116,6 +120,9 @@ Status add_cloud_init(const CreateArguments& arguments, v1::VmSpec& spec) {
 
 Status create(Session& session, const CreateArguments& arguments) {
   TRY(check_change(session));
+  if (arguments.images.empty() && arguments.disks.empty() && arguments.kernel.empty())
+    return Error(Code::InvalidArgument, "USAGE", "the machine would have nothing to boot")
+        .remedy("give --image, --disk or --kernel");
   Client& client = *TRY(session.client());
   v1::CreateVmRequest request;
   auto& vm = *request.mutable_vm();
@@ -133,7 +140,7 @@ Status create(Session& session, const CreateArguments& arguments) {
   const std::string request_id = session.request_id();
   TRY(add_disks(client, arguments, request_id, vm));
   if (vm.display_name().empty()) vm.set_display_name(name_after("vm", request_id));
-  add_nics(arguments, spec);
+  TRY(add_nics(arguments, spec));
   TRY(add_boot(client, arguments, spec));
   TRY(add_cloud_init(arguments, spec));
   request.set_start(arguments.start);
@@ -157,24 +164,28 @@ void add_vm_create(const Verb& vm, Session& session) {
   auto arguments = std::make_shared<CreateArguments>();
   const auto verb = vm.add("create", "Create a machine");
   verb.option("name,--name", arguments->name,
-              "Display name (default: the first image's, with a few digits)");
+              "Display name (default: the first image's, with a few digits)")
+      .not_empty();
   verb.repeated("--image", arguments->images,
                 "Disk from this library image: NAME or NAME,SIZE; may be repeated");
   verb.repeated("--disk", arguments->disks, "Empty disk of this size, e.g. 10G; may be repeated");
   verb.repeated("--nic", arguments->nics,
-                "user, none, or a bridge, each with optional ,MAC (default: user)");
+                "user, none, or a bridge, each with optional ,MAC (default: user)")
+      .not_empty();
   verb.option("--cpus", arguments->cpus, "Virtual processors (default 1)");
   verb.option("--memory", arguments->memory, "Memory, e.g. 1G (default 512M)");
   add_limit_options(verb, arguments->limits);
-  verb.option("--kernel", arguments->kernel, "Boot this kernel image directly");
-  verb.option("--initrd", arguments->initrd, "Initial RAM disk image for --kernel");
+  verb.option("--kernel", arguments->kernel, "Boot this kernel image directly").not_empty();
+  verb.option("--initrd", arguments->initrd, "Initial RAM disk image for --kernel").not_empty();
   verb.option("--cmdline", arguments->command_line, "Kernel command line for --kernel");
   verb.option("--cloud-init", arguments->user_data,
               "File with cloud-init user-data, - for standard input");
   verb.option("--meta-data", arguments->meta_data, "File with cloud-init meta-data");
   verb.option("--network-config", arguments->network_config, "File with cloud-init network-config");
-  verb.option("--host", arguments->host, "Host to run on (default: the server chooses)");
-  verb.option("--hypervisor", arguments->hypervisor, "Hypervisor on that host, e.g. qemu or core");
+  verb.option("--host", arguments->host, "Host to run on (default: the server chooses)")
+      .not_empty();
+  verb.option("--hypervisor", arguments->hypervisor, "Hypervisor on that host, e.g. qemu or core")
+      .not_empty();
   verb.option("--description", arguments->description, "Free text");
   verb.repeated("--label", arguments->labels, "KEY=VALUE; may be repeated");
   verb.flag("--guest-agent", arguments->guest_agent, "Give it a qemu-guest-agent channel");

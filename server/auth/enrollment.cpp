@@ -9,6 +9,7 @@
 #include "db/repo/host_repo.h"
 #include "db/repo/token_repo.h"
 #include "server/app/host_service.h"
+#include "server/app/validate.h"
 #include "server/auth/audit_log.h"
 
 namespace reeve::server {
@@ -44,6 +45,16 @@ Result<std::string> free_name(db::HostRepo& hosts, const std::string& wanted) {
     name = wanted.substr(0, 58) + "-" + std::to_string(n);
   }
   return Error{Code::AlreadyExists, "NAME_TAKEN", "too many hosts are called '" + wanted + "'"};
+}
+
+/// Whoever asks for a name is told that there is a host of that name, instead of its getting
+/// another.
+Status require_free(db::HostReader hosts, const std::string& name) {
+  const auto other = hosts.get_by_name(name);
+  if (!other.ok()) return other.error().code() == Code::NotFound ? Status{} : other.error();
+  return Error(Code::AlreadyExists, "NAME_TAKEN", "a host is called '" + name + "' already")
+      .resource("hosts/" + other.value().uid)
+      .remedy("choose another name, or delete that host first");
 }
 
 /// Whether the token was spent by this very host: its first reply may have been lost.
@@ -109,8 +120,10 @@ void Enrollment::create_token(const Caller& caller, const v1::CreateEnrollTokenR
   if (request.has_lifetime()) lifetime = std::chrono::seconds(request.lifetime().seconds());
   if (lifetime.count() <= 0 || lifetime > std::chrono::days(7))
     return reply(bad("lifetime", "is not between a second and seven days"));
-  if (request.host_display_name().size() > 63)
-    return reply(bad("host_display_name", "has more than 63 characters"));
+  FieldCheck check;
+  if (!request.host_display_name().empty())
+    check_display_name(check, "host_display_name", request.host_display_name());
+  if (auto named = check.outcome(); !named.ok()) return reply(std::move(named).error());
   const auto token = crypto::make_enroll_token(parts_.authority->fingerprint(), *parts_.random);
   db::EnrollToken row;
   row.hash = crypto::sha256_hex(token);
@@ -124,6 +137,7 @@ void Enrollment::create_token(const Caller& caller, const v1::CreateEnrollTokenR
   made.set_command("reeve-agent enroll --server " + api_address() + " --token " + token);
   parts_.writer->submit(
       [row, caller, lifetime](db::Transaction& tx) -> Status {
+        if (!row.host_name.empty()) TRY(require_free(db::HostReader(tx), row.host_name));
         TRY(db::TokenRepo(tx).insert_enroll_token(row));
         return audit_change(tx, caller,
                             {.time = row.create_time,

@@ -82,7 +82,9 @@ TEST_CASE("exit codes follow the published table", "[cli]") {
     return static_cast<int>(exit_code_of(Error(c, r, "")));
   };
   CHECK(code(Code::InvalidArgument, "USAGE") == 2);
-  CHECK(code(Code::InvalidArgument, "BAD_FIELD") == 1);
+  CHECK(code(Code::InvalidArgument, "BAD_FIELD") == 2);
+  CHECK(code(Code::InvalidArgument, "AMBIGUOUS") == 2);
+  CHECK(code(Code::InvalidArgument, "BAD_CONTEXTS") == 1);
   CHECK(code(Code::NotFound, "VM_NOT_FOUND") == 3);
   CHECK(code(Code::Aborted, "STALE_ETAG") == 4);
   CHECK(code(Code::FailedPrecondition, "VM_NOT_STOPPED") == 4);

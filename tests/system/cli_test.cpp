@@ -52,7 +52,7 @@ TEST_CASE("machines are found by name, uid, prefix and glob, and listed in every
     CHECK(shown.output == "vms/" + uid + "\n");
   }
   const auto ambiguous = estate.reeve({"vm", "show", "web-*"});
-  CHECK(ambiguous.exit_code == 1);
+  CHECK(ambiguous.exit_code == 2);
   for (const auto* part : {"matches 2 objects", "web-1  ", "web-2  ", "AMBIGUOUS"})
     CHECK(has(ambiguous.errors, part));
   CHECK_FALSE(has(ambiguous.errors, "other"));
@@ -319,7 +319,7 @@ TEST_CASE("images are changed and removed, and jobs steered", "[system][root]") 
             "choice: reeve job resolve " + job + " retry"));
   // What the request cannot do is not offered: this resolved it.
   CHECK(estate.reeve({"job", "resolve", job, "retry", "--dry-run"}).exit_code == 2);
-  CHECK(estate.reeve({"job", "resolve", job, "nonsense"}).exit_code == 1);
+  CHECK(estate.reeve({"job", "resolve", job, "nonsense"}).exit_code == 2);
   CHECK(estate.reeve_json({"job", "show", job}).at("state") == "STATE_PARKED");
   std::filesystem::remove_all(stray);
   CHECK(estate.reeve({"job", "resolve", job, "retry", "--wait", "60"}).exit_code == 0);
@@ -365,7 +365,7 @@ TEST_CASE("tokens, contexts and the pin decide who talks to whom", "[system][roo
   CHECK(estate.reeve({"vm", "list"}, {"REEVE_CONTEXT=looker"}).exit_code == 5);
   CHECK(estate.reeve({"context", "forget", "looker"}).exit_code == 0);
   const auto forgotten = estate.reeve({"context", "use", "looker"});
-  CHECK(forgotten.exit_code == 5);
+  CHECK(forgotten.exit_code == 3);
   CHECK(has(forgotten.errors, "no context 'looker'"));
 
   // Another server at the same address is not the one that was pinned.

@@ -17,6 +17,7 @@
 #include "base/unix_socket.h"
 #include "reeve/agent/v1/enrollment_service.grpc.pb.h"
 #include "reeve/agent/v1/link_service.grpc.pb.h"
+#include "reeve/v1/error_detail.pb.h"
 #include "tests/agent/console/console_host.h"
 #include "tests/support/temp_dir.h"
 
@@ -99,6 +100,11 @@ class Linking final : public av1::LinkService::Service {
   }
   grpc::Status ReceiveUpload(grpc::ServerContext*, const av1::ReceiveUploadRequest* request,
                              grpc::ServerWriter<av1::ReceiveUploadResponse>* writer) override {
+    if (request->ticket() == "gone") {
+      reeve::v1::ErrorDetail detail;
+      detail.set_reason("UPLOAD_INTERRUPTED");
+      return {grpc::StatusCode::ABORTED, "the client hung up", detail.SerializeAsString()};
+    }
     if (request->ticket() != "good") return {grpc::StatusCode::PERMISSION_DENIED, "no"};
     for (int i = 0; i < 100; ++i) {
       av1::ReceiveUploadResponse piece;
@@ -369,6 +375,11 @@ TEST_CASE("an upload arrives whole and in order, a wrong ticket is an error", "[
   CHECK(all[999'999] == 'a' + 99 % 26);
   auto refused = link.open("bad").value();
   CHECK(refused->read(buffer).error().reason() == "UPLOAD_LOST");
+  // Trying again is of use where the stream broke, and of none where the client is gone.
+  CHECK(link.open("bad").value()->read(buffer).error().code() == Code::Unavailable);
+  const auto gone = link.open("gone").value()->read(buffer);
+  CHECK(gone.error().code() == Code::Aborted);
+  CHECK(gone.error().reason() == "UPLOAD_INTERRUPTED");
   auto left = link.open("good").value();
   left.reset();  // not read to its end
 }

@@ -127,6 +127,28 @@ TEST_CASE_METHOD(EnrollFixture, "host names are the token's or the host's own, a
     CHECK(host(enroll(token(), fresh_key(), "web").value().host_uid()).name == expected);
 }
 
+TEST_CASE_METHOD(EnrollFixture, "a token asks for no name that its host cannot have", "[auth]") {
+  const auto uid = enroll(token("lab1"), key).value().host_uid();
+  const auto taken = make_token("lab1", 60);
+  REQUIRE(reason_of(taken) == "NAME_TAKEN");
+  CHECK(taken.error().code() == Code::AlreadyExists);
+  CHECK(taken.error().resource() == "hosts/" + uid);
+  for (const auto* bad : {"bad name", "-lab",
+                          "l\xc3\xa4"
+                          "b",
+                          "a/b"}) {
+    const auto refused = make_token(bad, 60);
+    CAPTURE(bad);
+    REQUIRE(reason_of(refused) == "BAD_FIELD");
+    CHECK(refused.error().message().find("1 to 63 letters, digits") != std::string::npos);
+  }
+  // Two tokens may wait for one name; the second of their hosts gets it with a number.
+  const auto first = token("twin");
+  const auto second = token("twin");
+  CHECK(host(enroll(first, fresh_key()).value().host_uid()).name == "twin");
+  CHECK(host(enroll(second, fresh_key()).value().host_uid()).name == "twin-2");
+}
+
 TEST_CASE_METHOD(EnrollFixture, "an enrolled key renews, any other does not", "[auth]") {
   const auto joined = enroll(token(), key).value();
   clock.now += std::chrono::days(300);  // long expired: the key is what counts

@@ -129,11 +129,10 @@ TEST_CASE("a stale etag is refused, in every method that takes one", "[api][link
 
 /// Methods that change something and have no wrong state, each with why.
 constexpr std::array kAnyState{
-    "HostService/UpdateHost",         // names and labels can be changed whatever a host does
-    "HostService/CreateEnrollToken",  // makes something without a name
-    "ServerService/DeleteApiToken",   // what is revoked is gone: not found
-    "EnrollmentService/Enroll",       // a token that was used: enrollment_test.cpp
-    "EnrollmentService/Renew",        // a host that was removed: enrollment_test.cpp
+    "HostService/UpdateHost",        // names and labels can be changed whatever a host does
+    "ServerService/DeleteApiToken",  // what is revoked is gone: not found
+    "EnrollmentService/Enroll",      // a token that was used: enrollment_test.cpp
+    "EnrollmentService/Renew",       // a host that was removed: enrollment_test.cpp
 };
 
 TEST_CASE("the wrong state is refused by name, in every method that changes something",
@@ -174,6 +173,8 @@ TEST_CASE("the wrong state is refused by name, in every method that changes some
       {"VmService/AttachConsole", R"({"open":)" + only(estate.creating) + "}", kFailedPrecondition,
        "VM_NOT_DEFINED"},
       {"HostService/DeleteHost", only(estate.host), kFailedPrecondition, "HOST_NOT_EMPTY"},
+      {"HostService/CreateEnrollToken", R"({"host_display_name":"fake"})", kAlreadyExists,
+       "NAME_TAKEN"},
       {"ImageService/ImportImage",
        R"({"image":{"display_name":"disk","kind":"KIND_KERNEL"},"host_path":"/srv/x"})",
        kAlreadyExists, "NAME_TAKEN"},
