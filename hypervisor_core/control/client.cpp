@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/unix_socket.h"
+#include "hypervisor_core/control/said.h"
 
 namespace reeve::core::control {
 namespace {
@@ -61,8 +62,13 @@ Error ControlClient::faulty(const std::string& how) {
 
 Status ControlClient::send_by(v1::ControlRequest& request, Deadline deadline) {
   request.set_id(next_id_++);
+  const auto message = request.SerializeAsString();
+  if (message.size() > kMaxMessage)
+    return Error{Code::InvalidArgument, "CONTROL_FRAME",
+                 "what the machine is asked has " + std::to_string(message.size()) +
+                     " bytes, allowed are " + std::to_string(kMaxMessage)};
   std::string frame;
-  append_frame(frame, request.SerializeAsString());
+  append_frame(frame, message);
   for (std::size_t sent = 0; sent < frame.size();) {
     const ssize_t n = ::send(socket_.get(), frame.data() + sent, frame.size() - sent, MSG_NOSIGNAL);
     if (n > 0)
@@ -79,10 +85,12 @@ Status ControlClient::send_by(v1::ControlRequest& request, Deadline deadline) {
 Result<std::optional<v1::ControlMessage>> ControlClient::receive(Deadline deadline) {
   if (!socket_) return gone();
   for (bool first = true;; first = false) {
-    auto frame = TRY(reader_.next());
-    if (frame) {
+    const auto frame = reader_.next();
+    if (!frame.ok()) return faulty("sent a message that is too long");
+    if (frame.value()) {
       v1::ControlMessage message;
-      if (!message.ParseFromString(*frame)) return faulty("sent what is not a message");
+      if (!message.ParseFromString(*frame.value())) return faulty("sent what is not a message");
+      make_passable(message);
       return std::optional(std::move(message));
     }
     if (!first && steady_clock::now() >= deadline) return std::optional<v1::ControlMessage>{};

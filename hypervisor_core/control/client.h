@@ -34,7 +34,7 @@ inline constexpr const char* kConsoleTail = "console.tail";  ///< the last conso
 
 /// One connection. Calls block, but never beyond their timeout, whatever the other side does. They
 /// are for one thread at a time. A failed call leaves the connection unusable unless its error came
-/// from the machine.
+/// from the machine. What a process says is bounded and fit to be passed on (control/said.h).
 class ControlClient {
  public:
   static constexpr std::chrono::seconds kConnectTimeout{5};
@@ -46,12 +46,13 @@ class ControlClient {
                                        std::chrono::milliseconds timeout = kConnectTimeout);
 
   /// Sends and waits for the answer; the id is chosen here. Errors of the machine as they are;
-  /// Unavailable/VMM_GONE, DeadlineExceeded/VMM_SILENT, Internal/VMM_FAULTY.
+  /// Unavailable/VMM_GONE, DeadlineExceeded/VMM_SILENT, Internal/VMM_FAULTY;
+  /// InvalidArgument/CONTROL_FRAME when the request is too long, and nothing was sent.
   Result<v1::ControlReply> call(v1::ControlRequest request, std::chrono::milliseconds timeout);
   /// Sends only: next_event() passes over the answer. Errors of call().
   Status send(v1::ControlRequest request, std::chrono::milliseconds timeout);
   /// The next event on a connection that watches; nothing when `timeout` passes, or has passed and
-  /// no whole event was there. Unavailable/VMM_GONE.
+  /// no whole event was there. Unavailable/VMM_GONE, Internal/VMM_FAULTY.
   Result<std::optional<v1::ControlEvent>> next_event(std::chrono::milliseconds timeout);
   /// Readable when next_event() may have something, besides what it has read already.
   int fd() const { return socket_.get(); }

@@ -23,9 +23,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The lock says whether a process has the directory, its content which one.
+/// The lock says whether a process has the directory, its content which one. The agent ends the
+/// process that is named there, so what the machine's process keeps is not for writing.
 Result<Fd> claim(const fs::path& run_dir) {
-  auto file = TRY(open_file(run_dir / control::kPidFile, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  auto file = TRY(open_file(run_dir / control::kPidFile, O_RDONLY | O_CREAT | O_NOFOLLOW, 0600));
   if (flock(file.get(), LOCK_EX | LOCK_NB) != 0)
     return Error{Code::FailedPrecondition, "VMM_RUNS", "another reeve-vmm has " + run_dir.string()};
   return file;
@@ -128,7 +129,8 @@ Status run_resident(const Residence& residence) {
   const fs::path run_dir(residence.run_dir);
   auto config = TRY(read_config(run_dir));
   sandbox::close_inherited(sockets_of(config));
-  Fd lock = TRY(claim(run_dir));
+  const Fd lock = TRY(claim(run_dir));
+  Fd pid_file = TRY(open_file(run_dir / control::kPidFile, O_WRONLY | O_NOFOLLOW));
   TRY(remove_file(run_dir / control::kExitFile));
   if (chdir(run_dir.c_str()) != 0) return errno_error("entering " + residence.run_dir);
   if (!config.vsock_path().empty())
@@ -138,10 +140,11 @@ Status run_resident(const Residence& residence) {
   auto jail =
       TRY(enter_cell(residence.cell, config,
                      {.root = residence.run_dir, .folder = sandbox::JailPlan::Folder::Share},
-                     {.on_start = [&](pid_t pid) { return write_pid(lock.get(), pid); },
+                     {.on_start = [&](pid_t pid) { return write_pid(pid_file.get(), pid); },
                       .on_end = [&](int status) { report_end(outside.get(), status); },
-                      .keep = {lock.get(), outside.get()}}));
+                      .keep = {lock.get(), pid_file.get(), outside.get()}}));
   outside.reset();  // the warden's; in here it would lead out of the root folder
+  pid_file.reset();
   const auto accelerator = TRY(open_accelerator());
   const Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake) return errno_error("eventfd");

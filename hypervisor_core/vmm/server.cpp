@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "hypervisor_core/control/said.h"
 
 namespace reeve::core::vmm {
 namespace {
@@ -28,7 +29,7 @@ constexpr std::uint32_t kMaxFreeze = 600'000;
 void fill_error(v1::ControlError& out, const Error& error) {
   out.set_code(static_cast<std::uint32_t>(error.code()));
   out.set_reason(std::string(error.reason()));
-  out.set_message(error.message());
+  out.set_message(control::passable(error.message()));  // may hold what the caller sent
 }
 
 /// Counts what goes into a file.

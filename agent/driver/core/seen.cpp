@@ -2,8 +2,8 @@
 
 #include "agent/driver/core/record.h"
 #include "base/text.h"
-#include "hypervisor_core/control/client.h"
 #include "hypervisor_core/control/run_dir.h"
+#include "hypervisor_core/control/said.h"
 
 namespace reeve::agent::core_driver {
 namespace {
@@ -45,16 +45,14 @@ std::string in_short(const v1::ExitReport& report) {
   if (const auto bytes = report.instruction().substr(0, kMostBytes); !bytes.empty())
     text += ", instruction " + to_hex(as_bytes(bytes));
   const auto first = report.registers().substr(0, report.registers().find('\n'));
-  if (!first.empty()) text += ", " + std::string(trim(first.substr(0, kMostText)));
+  if (!first.empty()) text += ", " + std::string(trim(core::control::passable(first, kMostText)));
   return text;
 }
 
 std::optional<v1::ExitReport> report_of(const v1::GuestRecord& record) {
-  const auto bytes = core::control::read_left_file(
-      vmm_folder(record) + "/" + core::control::kExitFile, core::control::kMaxMessage);
-  v1::ExitReport report;
-  if (!bytes.ok() || !report.ParseFromString(bytes.value())) return std::nullopt;
-  return report;
+  auto report = core::control::read_exit_report(vmm_folder(record));
+  if (!report.ok()) return std::nullopt;
+  return std::move(report).value();
 }
 
 std::string vmm_folder(const v1::GuestRecord& record) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
-#include <sstream>
 #include <thread>
 
 #include <fcntl.h>
@@ -16,6 +15,7 @@
 #include "base/file.h"
 #include "base/subprocess.h"
 #include "base/text.h"
+#include "hypervisor_core/control/run_dir.h"
 
 namespace reeve::agent::core_driver {
 namespace {
@@ -105,12 +105,9 @@ Result<VmmProcess> VmmProcess::start(const VmmLaunch& launch) {
 }
 
 std::optional<VmmProcess> VmmProcess::find(const std::string& folder) {
-  const auto text = read_file(folder + "/" + core::control::kPidFile, 64);
-  if (!text.ok()) return std::nullopt;
-  std::istringstream words(text.value());
-  pid_t pid = 0;
-  std::uint64_t ticks = 0;
-  if (!(words >> pid >> ticks) || pid <= 1) return std::nullopt;
+  const auto claim = core::control::read_claim(folder);
+  if (!claim.ok()) return std::nullopt;
+  const auto [pid, ticks] = claim.value();
   auto pidfd = open_pid(pid);
   if (!pidfd.ok()) return std::nullopt;
   VmmProcess process(pid, std::move(pidfd).value(), folder);

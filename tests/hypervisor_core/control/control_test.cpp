@@ -21,6 +21,7 @@
 #include "hypervisor_core/control/client.h"
 #include "hypervisor_core/control/frame.h"
 #include "hypervisor_core/control/run_dir.h"
+#include "hypervisor_core/control/said.h"
 #include "hypervisor_core/vm/vm.h"
 #include "tests/hypervisor_core/support/payload.h"
 #include "tests/hypervisor_core/support/payload_kernel.h"
@@ -280,6 +281,99 @@ TEST_CASE("a call ends in its time, whatever comes meanwhile", "[control]") {
   CHECK(std::chrono::steady_clock::now() - begun < 2s);
 }
 
+TEST_CASE("a message that cannot be one is VMM_FAULTY and closes the connection", "[control]") {
+  std::string bytes;
+  SECTION("too long") {
+    bytes = std::string("\xff\xff\xff\x7f", 4);
+  }
+  SECTION("rubbish") {
+    append_frame(bytes, "\xff\xff\xff");
+  }
+  SECTION("text that is not UTF-8") {
+    append_frame(bytes, std::string("\x0a\x05\x12\x03\x1a\x01\xff", 7));
+  }
+  Hostile hostile([&](int socket, const auto& goes_on) {
+    (void)say(socket, bytes, goes_on);
+    while (goes_on) usleep(1000);
+  });
+  auto client = ControlClient::connect(hostile.path()).value();
+  CHECK(ask(client, 20s).reason == "VMM_FAULTY");
+  CHECK(client.fd() == -1);
+}
+
+TEST_CASE("a request that is too long is refused and not sent", "[control]") {
+  const reeve::test::TempDir dir;
+  const auto listener = listen_unix(dir / "control.sock", 1).value();
+  auto client = ControlClient::connect(dir / "control.sock").value();
+  const auto asked = client.call(
+      request_for([](auto& r) { r.mutable_save()->set_file_name(std::string(kMaxMessage, 'x')); }),
+      5s);
+  REQUIRE_FALSE(asked.ok());
+  CHECK(asked.error().reason() == "CONTROL_FRAME");
+  CHECK(client.fd() != -1);
+}
+
+TEST_CASE("an error about a long name is told and does not end the machine", "[control][kvm]") {
+  if (!core::test::kvm_or_skip()) return;
+  const core::test::PayloadKernel kernel(kEcho);
+  Resident vmm(kernel.config());
+  auto client = vmm.connect();
+  const auto refused = client.call(request_for([](auto& r) {
+                                     const std::string name(kMaxMessage - 20, 'x');
+                                     r.mutable_save()->set_file_name("/" + name);
+                                   }),
+                                   5s);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().reason() == "FILE_NAME");
+  CHECK(client.call(request_for([](auto& r) { r.mutable_get_status(); }), 5s).ok());
+}
+
+TEST_CASE("what a process says is short, readable and may be passed on", "[control]") {
+  CHECK(passable("grün", 3) == "gr");
+  CHECK(passable("grün", 4) == "grü");
+  CHECK(passable("a\tb\x1b[2J\nc") == "a b [2J\nc");
+  std::string euros;
+  while (euros.size() < 4 * kMaxText) euros += "€";
+  v1::ControlMessage message;
+  auto& error = *message.mutable_reply()->mutable_error();
+  error.set_reason("not one\n");
+  error.set_message(euros);
+  make_passable(message);
+  CHECK(error.reason() == "VMM_FAULTY");
+  CHECK(error.message().size() == kMaxText / 3 * 3);
+  CHECK(is_utf8(error.message()));
+  v1::ControlMessage told;
+  auto& status = *told.mutable_event()->mutable_state_changed();
+  status.set_doing(euros);
+  status.mutable_exit()->set_registers(euros);
+  make_passable(told);
+  CHECK(status.doing().size() <= kMaxText);
+  CHECK(status.exit().registers().size() <= kMaxRegisters);
+}
+
+TEST_CASE("a run directory's report and claim are read with the same care", "[control]") {
+  const reeve::test::TempDir dir;
+  CHECK(read_exit_report(dir.path()).error().code() == Code::NotFound);
+  std::ofstream(dir / kExitFile) << "rubbish";
+  CHECK(read_exit_report(dir.path()).error().reason() == "RUN_DIR_FILE");
+  v1::ExitReport report;
+  report.set_message(std::string(5000, 'x'));
+  std::ofstream(dir / kExitFile, std::ios::binary) << report.SerializeAsString();
+  CHECK(read_exit_report(dir.path()).value().message().size() == kMaxText);
+
+  const auto claim_of = [&](std::string_view text) {
+    std::ofstream(dir / kPidFile) << text;
+    return read_claim(dir.path());
+  };
+  CHECK(claim_of("4711 123456\n").value().pid == 4711);
+  CHECK(claim_of("4711 123456\n").value().start_ticks == 123456);
+  for (const auto* bad : {"", "4711", "1 5", "-1 5", "0 0", "99999999999 5", "4711 x"}) {
+    INFO(bad);
+    CHECK(claim_of(bad).error().reason() == "RUN_DIR_FILE");
+  }
+  CHECK(claim_of(std::string(65, '1')).error().reason() == "FILE_TOO_LARGE");
+}
+
 TEST_CASE("nobody waits longer than asked for a process that reads or accepts nothing",
           "[control]") {
   const reeve::test::TempDir dir;
@@ -413,6 +507,16 @@ TEST_CASE("a machine is jailed unless told otherwise: no rights left, and it wor
     CHECK(std::filesystem::read_symlink(process / "ns" / kind) !=
           std::filesystem::read_symlink(std::filesystem::path("/proc/self/ns") / kind));
   }
+  // Whom the agent ends is not the process's to say.
+  int claims = 0;
+  for (const auto& fd : std::filesystem::directory_iterator(process / "fd")) {
+    if (std::filesystem::read_symlink(fd.path()).filename() != kPidFile) continue;
+    const auto info = read_file(process / "fdinfo" / fd.path().filename()).value();
+    const auto flags = info.substr(info.find("flags:") + 6);
+    CHECK((std::stoul(flags, nullptr, 8) & O_ACCMODE) == O_RDONLY);
+    ++claims;
+  }
+  CHECK(claims == 1);  // the lock
   // Every thread but the first has the filter of its role besides that of the process.
   std::set<std::string> names;
   for (const auto& task : std::filesystem::directory_iterator(process / "task")) {
