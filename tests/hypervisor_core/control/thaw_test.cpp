@@ -176,17 +176,38 @@ TEST_CASE("a guest that was saved while frozen is thawed where it goes on",
   CHECK(frozen.machine.thaw_owed());
   CHECK(frozen.to_guest() == std::string(kFreeze) + "\n");
 
-  const auto in_order = GENERATE(false, true);  // else its memory is read while it runs
-  CAPTURE(in_order);
-  if (in_order) Saved(first.file("frozen")).write(dir / "stream");
-  Process second(config, in_order ? dir / "stream" : first.file("frozen"));
-  auto other = second.connect();
-  pause(other);
-  REQUIRE(other.call(save_as("again"), 10s).ok());
-  const auto again = second.saved("again");
-  CHECK(again.to_guest() == std::string(kFreeze) + "\n" + kThawLine);
-  CHECK_FALSE(again.has("thaw"));  // what is on its way is no longer owed
-  CHECK_FALSE(again.machine.thaw_owed());
+  for (const bool in_order : {false, true}) {  // else its memory is read while it runs
+    CAPTURE(in_order);
+    if (in_order) Saved(first.file("frozen")).write(dir / "stream");
+    Process second(config, in_order ? dir / "stream" : first.file("frozen"));
+    auto other = second.connect();
+    pause(other);
+    REQUIRE(other.call(save_as("again"), 10s).ok());
+    const auto again = second.saved("again");
+    CHECK(again.to_guest() == std::string(kFreeze) + "\n" + kThawLine);
+    CHECK_FALSE(again.has("thaw"));  // what is on its way is no longer owed
+    CHECK_FALSE(again.machine.thaw_owed());
+  }
+}
+
+TEST_CASE("a frozen machine without the means to thaw it is refused", "[control][kvm][thaw]") {
+  auto kvm = test::kvm_or_skip();
+  if (!kvm) return;
+  const test::PayloadKernel kernel(kIdle);
+  const reeve::test::TempDir dir;
+  save_with_agent(frozen_config(kernel), *kvm, dir / "state");
+  Saved saved(dir / "state");
+  saved.machine.set_thaw_owed(true);
+  saved.write(dir / "frozen");
+  const Fd file = open_file(dir / "frozen", O_RDONLY).value();
+  FdSource source(file.get());
+  const auto only_a_console = [](v1::MachineConfig& config) {
+    config.set_guest_agent(false);
+    config.set_console(true);
+  };
+  const auto refused = Vm::restore(source, *kvm, {}, only_a_console);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().message().find("frozen guest") != std::string::npos);
 }
 
 TEST_CASE("a guest that nobody froze is not thawed where it goes on", "[control][kvm][thaw]") {
