@@ -106,15 +106,6 @@ std::string vm_page(const v1::VirtualMachine& vm, const NameOf& name_of) {
                                       (card == nullptr ? "" : "  " + addresses_of(*card)));
   }
   if (vm.status().has_guest()) out += guest_lines(vm);
-<<<<<<< HEAD
-  for (const auto& pending : vm.status().pending_restart()) out += "when stopped and started:  " + pending + "\n";
-  if (!vm.active_job().empty()) out += "active job:  " + vm.active_job() + "\n";
-  out += "actions:\n";
-  for (const auto& action : vm.allowed_actions())
-    out += fmt::format("  {:<14} {}\n", action.verb(),
-                       action.allowed() ? "yes" : "no: " + action.description());
-  return out;
-=======
   const auto& pending = vm.status().pending_restart();
   if (!pending.empty())
     line("pending:", join({pending.begin(), pending.end()}, ", ") +
@@ -123,7 +114,6 @@ std::string vm_page(const v1::VirtualMachine& vm, const NameOf& name_of) {
   line("created:", time_text(vm.create_time()));
   line("changed:", time_text(vm.update_time()));
   return out + actions_text(vm.allowed_actions());
->>>>>>> cli2
 }
 
 }  // namespace reeve::cli

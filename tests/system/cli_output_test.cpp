@@ -222,7 +222,7 @@ TEST_CASE("a plan shows what will be, and what is drawn later is not in it", "[s
 
   const std::vector<std::string> grow{"vm", "update", "web", "--cpus", "2"};
   CHECK(has(estate.reeve(with(grow, {"--dry-run"})).output,
-            "spec.cpus in effect when it is stopped and started"));
+            "spec.cpus waits until it is stopped and started"));
   const auto grown = estate.reeve(grow);
   CHECK(has(grown.errors, "spec.cpus takes effect when web is stopped and started\n"));
   CHECK(has(estate.reeve({"vm", "list"}).output, "RUNNING^"));
@@ -231,7 +231,7 @@ TEST_CASE("a plan shows what will be, and what is drawn later is not in it", "[s
   estate.reeve_json({"vm", "stop", "web", "--force"});
   CHECK_FALSE(has(estate.reeve({"vm", "list"}).output, "^"));
   CHECK_FALSE(
-      has(estate.reeve({"vm", "update", "web", "--cpus", "3", "--dry-run"}).output, "in effect"));
+      has(estate.reeve({"vm", "update", "web", "--cpus", "3", "--dry-run"}).output, "waits"));
 
   import_disk(estate, "debian");
   const auto described =
