@@ -231,7 +231,7 @@ TEST_CASE("a plan shows what will be, and what is drawn later is not in it", "[s
   estate.reeve_json({"vm", "stop", "web", "--force"});
   CHECK_FALSE(has(estate.reeve({"vm", "list"}).output, "^"));
   CHECK_FALSE(
-      has(estate.reeve({"vm", "update", "web", "--cpus", "3", "--dry-run"}).output, "in effect"));
+      has(estate.reeve({"vm", "update", "web", "--cpus", "3", "--dry-run"}).output, "waits"));
 
   import_disk(estate, "debian");
   const auto described =
