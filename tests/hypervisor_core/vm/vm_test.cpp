@@ -284,12 +284,20 @@ TEST_CASE("a busy guest pauses, resumes, resets and stops at any time", "[vm][kv
   const PayloadKernel kernel{0xff, 0x05, 0x00, 0x00, 0x20, 0x00, 0xeb, 0xf8};  // inc [0x200000]
   auto vm = make(config_for(kernel), *kvm);
   REQUIRE(vm->start().ok());
+  const auto count = [&] { return vm->board().memory().read_le<std::uint32_t>(0x200000); };
+  const auto goes_on_from = [&](std::optional<std::uint32_t> before) {
+    for (int i = 0; i < 2000 && count() == before; ++i) std::this_thread::sleep_for(1ms);
+    return count() != before;
+  };
+  CHECK(goes_on_from(0));
   for (int i = 0; i < 20; ++i) {
     REQUIRE(vm->pause().ok());
     CHECK(vm->pause().ok());
-    const auto before = vm->board().memory().read_le<std::uint32_t>(0x200000);
-    CHECK(vm->board().memory().read_le<std::uint32_t>(0x200000) == before);
+    const auto before = count();
+    std::this_thread::sleep_for(5ms);  // enough for a processor that was not stopped to count
+    CHECK(count() == before);
     REQUIRE(vm->resume().ok());
+    CHECK(goes_on_from(before));
   }
   REQUIRE(vm->reset().ok());
   CHECK(vm->state() == Vm::State::Running);
