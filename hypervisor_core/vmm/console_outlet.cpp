@@ -41,8 +41,7 @@ void ConsoleOutlet::open_log() {
 
 void ConsoleOutlet::begin_new_log() {
   const std::string set_aside = std::string(control::kConsoleLog) + ".0";
-  if (renameat(run_dir_, control::kConsoleLog, run_dir_, set_aside.c_str()) == 0)
-    return open_log();
+  if (renameat(run_dir_, control::kConsoleLog, run_dir_, set_aside.c_str()) == 0) return open_log();
   const auto why = errno_error("renaming it to " + set_aside);
   if (ftruncate(log_.get(), 0) != 0) return;
   const auto line = "[reeve: this log was full and was emptied: " + why.message() + "]\r\n";

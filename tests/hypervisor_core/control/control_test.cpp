@@ -468,8 +468,9 @@ TEST_CASE("a jailed process sets a full console log aside", "[control][kvm]") {
   CHECK(console(client, 2) == "hi");
   REQUIRE(client.call(request_for([](auto& r) { r.mutable_stop(); }), 10s).ok());
   CHECK(vmm.ends());
-  CHECK(read_file(vmm.file(kConsoleLog)).value() == "hi");
-  CHECK(read_file(vmm.file(std::string(kConsoleLog) + ".0")).value() == full);
+  CHECK(std::filesystem::file_size(vmm.file(kConsoleLog)) == 2);
+  const auto aside = read_file(vmm.file(std::string(kConsoleLog) + ".0"));
+  CHECK((aside.ok() && aside.value() == full));
 }
 
 namespace {
@@ -526,12 +527,17 @@ TEST_CASE("a guest that starts and resets a device all the time fills no log", "
   REQUIRE(errors.ok());
   Resident vmm(config, {}, {}, errors.value().get());
   auto client = vmm.connect();
-  REQUIRE(client.call(request_for([](auto& r) { r.mutable_watch_console(); }), 5s).ok());
-  const auto statuses = console(client, 1000);
-  REQUIRE(statuses.size() >= 1000);
-  CHECK(statuses.find_first_not_of('0' + 0xf) == std::string::npos);  // it ran each time
+  const auto rounds = [&] {
+    const auto reply = client.call(request_for([](auto& r) { r.mutable_get_status(); }), 10s);
+    REQUIRE(reply.ok());
+    return reply.value().status().console_offset();
+  };
+  const auto begun = std::chrono::steady_clock::now();
+  while (rounds() < 300 && std::chrono::steady_clock::now() - begun < 60s) usleep(10'000);
+  CHECK(rounds() >= 300);
   REQUIRE(client.call(request_for([](auto& r) { r.mutable_stop(); }), 10s).ok());
   CHECK(vmm.ends());
+  CHECK(read_file(vmm.file(kConsoleLog)).value().find_first_not_of('0' + 0xf) == std::string::npos);
   // One line of the jail; starting a device takes long where KVM is emulated.
   const auto said = read_file(dir / "errors").value();
   INFO(said);

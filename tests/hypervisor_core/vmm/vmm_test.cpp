@@ -87,6 +87,12 @@ std::string numbered(std::uint64_t first, std::size_t bytes) {
   return text;
 }
 
+/// Empty when there is no such file.
+std::string content(const fs::path& path) {
+  auto text = read_file(path);
+  return text.ok() ? std::move(text).value() : "";
+}
+
 std::string flood(Served& served, std::uint64_t bytes) {
   std::string last;
   for (std::uint64_t done = 0; done < bytes; done += kStep)
@@ -112,16 +118,16 @@ TEST_CASE("a console that is flooded fills neither the disk nor a watcher's back
   served.say(numbered(0, kStep));
   CHECK(fs::file_size(dir / "console.log") > ConsoleOutlet::kMaxLogBytes);
   served.say("after the turn\n");
-  CHECK(read_file(dir / "console.log").value() == "after the turn\n");
-  const auto aside = read_file(dir / "console.log.0").value();
-  CHECK(aside.starts_with("bbb"));
-  CHECK(aside.ends_with(numbered(kStep / 16 - 1, 16)));
+  CHECK(content(dir / "console.log").substr(0, 100) == "after the turn\n");
+  const auto aside = content(dir / "console.log.0");
+  CHECK((aside.starts_with("bbb")));
+  CHECK((aside.ends_with(numbered(kStep / 16 - 1, 16))));
 
   const auto last = flood(served, kFlood);
-  const auto log = read_file(dir / "console.log").value();
-  CHECK(log.ends_with(last));
+  const auto log = content(dir / "console.log");
+  CHECK((log.ends_with(last)));
   CHECK(log.size() <= kBound);
-  CHECK(fs::file_size(dir / "console.log.0") <= kBound);
+  CHECK(content(dir / "console.log.0").size() <= kBound);
   CHECK(std::distance(fs::directory_iterator(dir.path()), fs::directory_iterator()) == 4);
 
   // What had waited for the watcher comes first, then the newest: what is between was never kept.
@@ -138,7 +144,7 @@ TEST_CASE("a console that is flooded fills neither the disk nor a watcher's back
     tail = (tail + output.output());
     if (tail.size() > kStep) tail.erase(0, tail.size() - kStep);
   }
-  CHECK(tail == last);
+  CHECK((tail == last));
   CHECK(got < 4 << 20);
   CHECK(got >= Server::kMaxBacklog);
 }
@@ -151,9 +157,9 @@ TEST_CASE("a console log that cannot be renamed is bounded all the same, and say
   fs::create_directories(dir / "console.log.0" / "in the way");
   Served served(*kvm, dir.path());
   const auto last = flood(served, 8 << 20);
-  const auto log = read_file(dir / "console.log").value();
+  const auto log = content(dir / "console.log");
   CHECK(log.size() <= kBound);
-  CHECK(log.ends_with(last));
+  CHECK((log.ends_with(last)));
   const auto first = log.substr(0, log.find('\n'));
   INFO(first);
   CHECK(first.starts_with("[reeve: this log was full and was emptied: "));
@@ -171,11 +177,11 @@ TEST_CASE("what a process says on stderr is bounded, and it says that it says no
       for (int n = 0; n < 10'000; ++n) errors.write(line + "\n");
     });
   for (auto& thread : threads) thread.join();
-  const auto written = read_file(dir / "errors").value();
+  const auto written = content(dir / "errors");
   CHECK(written.size() <= ErrorLog::kMaxBytes);
   CHECK(written.size() > ErrorLog::kMaxBytes - 300);
-  CHECK(written.starts_with(line));
-  CHECK(written.ends_with("reeve-vmm: no more is written here\n"));
+  CHECK((written.starts_with(line)));
+  CHECK((written.ends_with("reeve-vmm: no more is written here\n")));
 }
 
 }  // namespace reeve::core::vmm
