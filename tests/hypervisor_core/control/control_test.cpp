@@ -2,6 +2,7 @@
 #include <atomic>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <random>
 #include <set>
 #include <thread>
@@ -451,6 +452,83 @@ TEST_CASE("a machine is jailed unless told otherwise: no rights left, and it wor
   REQUIRE(client.call(request_for([](auto& r) { r.mutable_stop(); }), 5s).ok());
   CHECK(vmm.ends());
   CHECK(vmm.report().kind() == v1::ExitReport::KIND_KILLED);
+}
+
+namespace {
+
+/// What a descriptor is for; empty when nobody knows. `run_dir` is seen from inside the jail.
+std::string purpose_of(int fd, const std::string& shown, const std::string& run_dir,
+                       const std::map<std::string, std::string>& files) {
+  if (fd <= STDERR_FILENO) return "standard";
+  if (shown.starts_with("socket:")) return "socket";
+  if (const auto file = files.find(shown); file != files.end()) return file->second;
+  static const std::map<std::string, std::string> kinds{
+      {"/dev/kvm", "kvm"},
+      {"anon_inode:kvm-vm", "vm"},
+      {"anon_inode:kvm-vcpu:0", "vcpu"},
+      {"anon_inode:[eventfd]", "event"},
+      {"anon_inode:[eventpoll]", "poll"},
+      {"anon_inode:[timerfd]", "timer"},
+      {"anon_inode:[io_uring]", "ring"},
+      {"/memfd:guest-ram (deleted)", "memory"},
+      {run_dir, "run directory"},
+      {run_dir + "/" + kPidFile, "lock"},
+      {run_dir + "/" + kConsoleLog, "console log"}};
+  const auto kind = kinds.find(shown);
+  return kind == kinds.end() ? "" : kind->second;
+}
+
+}  // namespace
+
+TEST_CASE("a jailed process has nothing open but what its machine needs", "[control][kvm][root]") {
+  if (!core::test::kvm_or_skip()) return;
+  if (geteuid() != 0) {
+    WARN("skipped: needs root");
+    return;
+  }
+  const core::test::PayloadKernel kernel(kEcho);
+  const reeve::test::TempDir dir;
+  std::ofstream(dir / "disk.raw") << std::string(1 << 20, '\0');
+  auto config = kernel.config();
+  config.set_rng(true);
+  config.set_balloon(true);
+  config.set_guest_agent(true);
+  auto& disk = *config.add_disks();
+  disk.set_id("disk");
+  disk.add_layers()->set_path(dir / "disk.raw");
+  disk.mutable_layers(0)->set_format(v1::DISK_FORMAT_RAW);
+  // What a careless starter leaves open is not the machine's.
+  const Fd stray(::open("/etc/passwd", O_RDONLY));
+  Resident vmm(config);
+  auto client = vmm.connect();
+  REQUIRE(client.call(request_for([](auto& r) { r.mutable_watch_console(); }), 5s).ok());
+  CHECK(console(client, 2) == "hi");
+  const auto process = std::filesystem::path("/proc") / std::to_string(vmm.pid());
+  const std::map<std::string, std::string> files{{dir / "disk.raw", "disk"},
+                                                 {kernel.path(), "kernel"}};
+  std::map<std::string, int> open;
+  for (const auto& entry : std::filesystem::directory_iterator(process / "fd")) {
+    const auto shown = std::filesystem::read_symlink(entry.path()).string();
+    const int fd = std::stoi(entry.path().filename());
+    INFO(fd << " is " << shown);
+    const auto purpose = purpose_of(fd, shown, vmm.file("").parent_path(), files);
+    CHECK_FALSE(purpose.empty());
+    ++open[purpose];
+  }
+  // Two that listen, and ours.
+  for (const auto& [what, count] : std::map<std::string, int>{{"socket", 3},
+                                                              {"disk", 1},
+                                                              {"kernel", 1},
+                                                              {"kvm", 1},
+                                                              {"vm", 1},
+                                                              {"vcpu", 1},
+                                                              {"memory", 1},
+                                                              {"run directory", 1},
+                                                              {"lock", 1},
+                                                              {"console log", 1}}) {
+    INFO(what);
+    CHECK(open[what] == count);
+  }
 }
 
 TEST_CASE("a jailed process sets a full console log aside", "[control][kvm]") {
