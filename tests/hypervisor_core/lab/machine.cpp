@@ -143,7 +143,13 @@ void Machine::cut_power() {
 }
 
 v1::ExitReport Machine::ended() {
-  require(process_->wait(120s).ok(), "reeve-vmm ends");
+  const bool ends = process_->wait(120s).ok();
+  if (!ends) {
+    std::printf("%s\n", ("state " + std::to_string(status().state())).c_str());
+    for (int i = 0; i < 20; ++i) absorb(50ms);
+    std::printf("console:\n%s\n", console_.c_str());
+  }
+  require(ends, "reeve-vmm ends");
   v1::ExitReport report;
   report.ParseFromString(take(read_file(folder_ / kExitFile), "exit report"));
   return report;
