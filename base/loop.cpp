@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/slow_tasks.h"
 
 namespace reeve {
 
@@ -101,13 +102,16 @@ void ThreadLoop::run() {
 }
 
 void ThreadLoop::run_task(Task& task) const {
+  thread_local SlowTasks slow_tasks;  // a loop is a thread
   const auto begin = clock().monotonic();
   task();
-  const auto took = clock().monotonic() - begin;
-  if (took > std::chrono::milliseconds(5))
-    log::warning("slow task on loop",
-                 {{"loop", name_},
-                  {"micros", std::chrono::duration_cast<std::chrono::microseconds>(took).count()}});
+  const auto end = clock().monotonic();
+  const auto line = slow_tasks.note(end, end - begin);
+  if (!line) return;
+  log::warning("slow task on loop", {{"loop", name_},
+                                     {"micros", line->took.count()},
+                                     {"left_out", line->left_out},
+                                     {"worst_left_out_micros", line->worst_left_out.count()}});
 }
 
 }  // namespace reeve

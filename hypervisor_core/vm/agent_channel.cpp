@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/text.h"
+
 namespace reeve::core {
 
 std::size_t AgentChannel::guest_wrote(std::span<const std::byte> bytes) {
@@ -11,7 +13,7 @@ std::size_t AgentChannel::guest_wrote(std::span<const std::byte> bytes) {
     for (const auto byte : bytes) {
       const auto c = static_cast<char>(byte);
       if (c == '\n') {
-        if (!skipping_ && !partial_.empty()) {
+        if (!skipping_ && !partial_.empty() && is_utf8(partial_)) {
           if (lines_.size() == kMaxLines) lines_.pop_front();
           lines_.push_back(std::move(partial_));
           listener = listener_;

@@ -14,8 +14,8 @@
 
 namespace reeve::core {
 
-/// What the guest sends is bounded: a line over kMaxLine is dropped, and of many unread lines the
-/// oldest.
+/// What the guest sends is bounded: a line over kMaxLine is dropped, as is one that is not UTF-8,
+/// and of many unread lines the oldest.
 class AgentChannel final : public virtio::PortSink {
  public:
   static constexpr const char* kPortName = "org.qemu.guest_agent.0";

@@ -18,28 +18,41 @@ namespace {
 constexpr std::size_t kPiece = 64 << 10;
 constexpr std::size_t kMaxTyped = 4096;
 
-Fd open_log(int run_dir) {
-  return Fd(openat(run_dir, control::kConsoleLog,
-                   O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600));
+/// What the log holds already is counted; a failed write may leave a part.
+std::uint64_t size_of(const Fd& log) {
+  struct stat st {};
+  return log && fstat(log.get(), &st) == 0 ? static_cast<std::uint64_t>(st.st_size) : 0;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<ConsoleOutlet>> ConsoleOutlet::open(Vm& vm, int run_dir, Fd listener) {
-  Fd log = open_log(run_dir);
-  struct stat st {};
-  if (!log || fstat(log.get(), &st) != 0) return errno_error("opening the console log");
-  std::unique_ptr<ConsoleOutlet> outlet(
-      new ConsoleOutlet(vm, run_dir, std::move(listener), std::move(log)));
-  outlet->log_bytes_ = static_cast<std::uint64_t>(st.st_size);
+  std::unique_ptr<ConsoleOutlet> outlet(new ConsoleOutlet(vm, run_dir, std::move(listener)));
+  outlet->open_log();
+  if (!outlet->log_) return errno_error("opening the console log");
   return outlet;
+}
+
+void ConsoleOutlet::open_log() {
+  log_ = Fd(openat(run_dir_, control::kConsoleLog,
+                   O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600));
+  log_bytes_ = size_of(log_);
 }
 
 void ConsoleOutlet::begin_new_log() {
   const std::string set_aside = std::string(control::kConsoleLog) + ".0";
-  if (renameat(run_dir_, control::kConsoleLog, run_dir_, set_aside.c_str()) != 0) return;
-  log_ = open_log(run_dir_);
-  log_bytes_ = 0;
+  if (renameat(run_dir_, control::kConsoleLog, run_dir_, set_aside.c_str()) == 0) return open_log();
+  const auto why = errno_error("renaming it to " + set_aside);
+  if (ftruncate(log_.get(), 0) != 0) return;
+  const auto line = "[reeve: this log was full and was emptied: " + why.message() + "]\r\n";
+  (void)write_all(log_.get(), as_bytes(line));
+  log_bytes_ = size_of(log_);
+}
+
+bool ConsoleOutlet::make_room() {
+  if (!log_) open_log();
+  if (log_bytes_ >= kMaxLogBytes) begin_new_log();
+  return log_ && log_bytes_ < kMaxLogBytes;
 }
 
 void ConsoleOutlet::write_log() {
@@ -47,9 +60,11 @@ void ConsoleOutlet::write_log() {
     const auto piece = vm_.console().read(offset_, kPiece);
     if (piece.bytes.empty()) return;
     offset_ = piece.offset + piece.bytes.size();
-    if (log_bytes_ >= kMaxLogBytes) begin_new_log();
-    if (!log_ || !write_all(log_.get(), as_bytes(piece.bytes)).ok()) continue;
-    log_bytes_ += piece.bytes.size();
+    if (!make_room()) continue;
+    if (write_all(log_.get(), as_bytes(piece.bytes)).ok())
+      log_bytes_ += piece.bytes.size();
+    else
+      log_bytes_ = size_of(log_);
   }
 }
 

@@ -1,7 +1,8 @@
 // hypervisor_core/vmm/console_outlet.h - the console of a machine as files of its run directory.
 //
 // All output is appended to console.log, which is bounded: at kMaxLogBytes it becomes console.log.0
-// (replacing the one before) and a new one is begun. What is typed into a connection to
+// (replacing the one before) and a new one is begun. When it cannot be renamed it is emptied, and
+// its first line says so. What is typed into a connection to
 // console.sock goes to the serial port, as fast as the guest takes it; nothing is sent there.
 #pragma once
 
@@ -39,9 +40,12 @@ class ConsoleOutlet {
     Fd socket{};
     std::string typed{};
   };
-  ConsoleOutlet(Vm& vm, int run_dir, Fd listener, Fd log)
-      : vm_(vm), run_dir_(run_dir), listener_(std::move(listener)), log_(std::move(log)) {}
+  ConsoleOutlet(Vm& vm, int run_dir, Fd listener)
+      : vm_(vm), run_dir_(run_dir), listener_(std::move(listener)) {}
+  /// Makes room in the log; false when there is none, and what is to be written is lost.
+  bool make_room();
   void begin_new_log();
+  void open_log();
   bool take_input(Typist& typist);
 
   Vm& vm_;

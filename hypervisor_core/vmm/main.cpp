@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <span>
 
+#include "hypervisor_core/vmm/error_log.h"
 #include "hypervisor_core/vmm/flags.h"
 #include "hypervisor_core/vmm/foreground.h"
 #include "hypervisor_core/vmm/resident.h"
@@ -26,6 +27,7 @@ int fail(const reeve::Error& error) {
 
 int main(int count, char** arguments) {
   namespace vmm = reeve::core::vmm;
+  vmm::bound_errors();
   const auto flags = vmm::parse_flags(
       std::span<const char* const>(arguments + 1, static_cast<std::size_t>(count - 1)));
   if (!flags.ok() || flags.value().help || count == 1) {

@@ -2,7 +2,9 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/log.h"
 #include "base/sim_loop.h"
+#include "base/slow_tasks.h"
 #include "base/thread.h"
 
 namespace reeve {
@@ -32,6 +34,50 @@ TEST_CASE("a cancelled timer never runs", "[base]") {
   loop.run_and_wait([] {});
   loop.stop();
   CHECK_FALSE(fired);
+}
+
+TEST_CASE("slow tasks are told once a minute, with what was left out", "[base]") {
+  SlowTasks slow;
+  const Monotonic start{};
+  CHECK_FALSE(slow.note(start, 5ms));
+  const auto first = slow.note(start, 6ms);
+  REQUIRE(first);
+  CHECK(first->took == 6ms);
+  CHECK(first->left_out == 0);
+  int told = 0;
+  for (int i = 0; i < 5900; ++i)
+    if (slow.note(start + i * 10ms, i == 7 ? 90ms : 8ms)) ++told;
+  CHECK(told == 0);
+  CHECK_FALSE(slow.note(start + 60s, 5ms));
+  const auto second = slow.note(start + 60s, 7ms);
+  REQUIRE(second);
+  CHECK(second->took == 7ms);
+  CHECK(second->left_out == 5900);
+  CHECK(second->worst_left_out == 90ms);
+  CHECK_FALSE(slow.note(start + 119s, 1s));
+  const auto third = slow.note(start + 200s, 6ms);
+  REQUIRE(third);
+  CHECK(third->left_out == 1);
+  CHECK(third->worst_left_out == 1s);
+}
+
+TEST_CASE("a thread loop that is slow all the time fills no log, and each says so", "[base]") {
+  std::vector<std::string> lines;
+  Mutex mutex;
+  log::set_sink([&](std::string_view line) {
+    Lock lock(mutex);
+    lines.emplace_back(line);
+  });
+  {
+    ThreadLoop one("one"), two("two");
+    for (int i = 0; i < 20; ++i)
+      for (auto* loop : {&one, &two}) loop->post([] { std::this_thread::sleep_for(6ms); });
+  }
+  log::set_sink({});
+  REQUIRE(lines.size() == 2);
+  const auto all = lines[0] + lines[1];
+  CHECK(all.find(R"("message":"slow task on loop","loop":"one","micros":)") != std::string::npos);
+  CHECK(all.find(R"("loop":"two")") != std::string::npos);
 }
 
 std::string run_two_loops(std::uint64_t seed) {

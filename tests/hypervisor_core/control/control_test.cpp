@@ -2,6 +2,7 @@
 #include <atomic>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <random>
 #include <set>
 #include <thread>
@@ -22,6 +23,7 @@
 #include "hypervisor_core/control/frame.h"
 #include "hypervisor_core/control/run_dir.h"
 #include "hypervisor_core/control/said.h"
+#include "hypervisor_core/sandbox/user.h"
 #include "hypervisor_core/vm/vm.h"
 #include "tests/hypervisor_core/support/payload.h"
 #include "tests/hypervisor_core/support/payload_kernel.h"
@@ -38,18 +40,23 @@ constexpr bool kThreadSanitizer = true;
 constexpr bool kThreadSanitizer = false;
 #endif
 
+/// What lies in the run directory before the process starts.
+using Prepare = std::function<void(const std::filesystem::path& run_dir)>;
+
 /// A reeve-vmm process with a run directory, killed at the end if it still lives.
 class Resident {
  public:
   explicit Resident(const v1::MachineConfig& config, std::vector<std::string> more = {},
-                    const std::filesystem::path& restore_from = {}) {
+                    const std::filesystem::path& restore_from = {}, int errors = STDERR_FILENO,
+                    const Prepare& prepare = {}) {
+    if (prepare) prepare(dir_.path());
     if (!restore_from.empty()) std::filesystem::create_hard_link(restore_from, dir_ / kRestoreFile);
     std::ofstream(dir_ / kMachineFile, std::ios::binary) << config.SerializeAsString();
     const auto program =
         std::filesystem::read_symlink("/proc/self/exe").parent_path() / "reeve-vmm";
     std::vector<std::string> argv{program.string(), "--run-dir", dir_.path().string()};
     argv.insert(argv.end(), more.begin(), more.end());
-    auto process = Process::spawn(argv, {.errors = STDERR_FILENO}, Process::Session::Own);
+    auto process = Process::spawn(argv, {.errors = errors}, Process::Session::Own);
     REQUIRE(process.ok());
     process_ = std::move(process).value();
   }
@@ -549,6 +556,175 @@ TEST_CASE("a machine is jailed unless told otherwise: no rights left, and it wor
   REQUIRE(client.call(request_for([](auto& r) { r.mutable_stop(); }), 5s).ok());
   CHECK(vmm.ends());
   CHECK(vmm.report().kind() == v1::ExitReport::KIND_KILLED);
+}
+
+namespace {
+
+/// What a descriptor is for; empty when nobody knows. `run_dir` is seen from inside the jail.
+std::string purpose_of(int fd, const std::string& shown, const std::string& run_dir,
+                       const std::map<std::string, std::string>& files) {
+  if (fd <= STDERR_FILENO) return "standard";
+  if (shown.starts_with("socket:")) return "socket";
+  if (const auto file = files.find(shown); file != files.end()) return file->second;
+  static const std::map<std::string, std::string> kinds{
+      {"/dev/kvm", "kvm"},
+      {"anon_inode:kvm-vm", "vm"},
+      {"anon_inode:kvm-vcpu:0", "vcpu"},
+      {"anon_inode:[eventfd]", "event"},
+      {"anon_inode:[eventpoll]", "poll"},
+      {"anon_inode:[timerfd]", "timer"},
+      {"anon_inode:[io_uring]", "ring"},
+      {"/memfd:guest-ram (deleted)", "memory"},
+      {run_dir, "run directory"},
+      {run_dir + "/" + kPidFile, "lock"},
+      {run_dir + "/" + kConsoleLog, "console log"}};
+  const auto kind = kinds.find(shown);
+  return kind == kinds.end() ? "" : kind->second;
+}
+
+}  // namespace
+
+TEST_CASE("a jailed process has nothing open but what its machine needs", "[control][kvm][root]") {
+  if (!core::test::kvm_or_skip()) return;
+  if (geteuid() != 0) {
+    WARN("skipped: needs root");
+    return;
+  }
+  const core::test::PayloadKernel kernel(kEcho);
+  const reeve::test::TempDir dir;
+  std::ofstream(dir / "disk.raw") << std::string(1 << 20, '\0');
+  auto config = kernel.config();
+  config.set_rng(true);
+  config.set_balloon(true);
+  config.set_guest_agent(true);
+  auto& disk = *config.add_disks();
+  disk.set_id("disk");
+  disk.add_layers()->set_path(dir / "disk.raw");
+  disk.mutable_layers(0)->set_format(v1::DISK_FORMAT_RAW);
+  // What a careless starter leaves open is not the machine's.
+  const Fd stray(::open("/etc/passwd", O_RDONLY));
+  Resident vmm(config);
+  auto client = vmm.connect();
+  REQUIRE(client.call(request_for([](auto& r) { r.mutable_watch_console(); }), 5s).ok());
+  CHECK(console(client, 2) == "hi");
+  const auto process = std::filesystem::path("/proc") / std::to_string(vmm.pid());
+  const std::map<std::string, std::string> files{{dir / "disk.raw", "disk"},
+                                                 {kernel.path(), "kernel"}};
+  std::map<std::string, int> open;
+  for (const auto& entry : std::filesystem::directory_iterator(process / "fd")) {
+    const auto shown = std::filesystem::read_symlink(entry.path()).string();
+    const int fd = std::stoi(entry.path().filename());
+    INFO(fd << " is " << shown);
+    const auto purpose = purpose_of(fd, shown, vmm.file("").parent_path(), files);
+    CHECK_FALSE(purpose.empty());
+    ++open[purpose];
+  }
+  // Two that listen, and ours.
+  for (const auto& [what, count] : std::map<std::string, int>{{"socket", 3},
+                                                              {"disk", 1},
+                                                              {"kernel", 1},
+                                                              {"kvm", 1},
+                                                              {"vm", 1},
+                                                              {"vcpu", 1},
+                                                              {"memory", 1},
+                                                              {"run directory", 1},
+                                                              {"lock", 1},
+                                                              {"console log", 1}}) {
+    INFO(what);
+    CHECK(open[what] == count);
+  }
+}
+
+TEST_CASE("a jailed process sets a full console log aside", "[control][kvm]") {
+  if (!core::test::kvm_or_skip()) return;
+  const core::test::PayloadKernel kernel(kEcho);
+  const std::string full(1 << 20, 'b');
+  Resident vmm(kernel.config(), {}, {}, STDERR_FILENO, [&](const auto& run_dir) {
+    // As the process before left it.
+    std::ofstream(run_dir / kConsoleLog) << full;
+    const auto user = sandbox::user_of(kernel.config().uuid());
+    if (geteuid() == 0) REQUIRE(chown((run_dir / kConsoleLog).c_str(), user, user) == 0);
+  });
+  auto client = vmm.connect();
+  REQUIRE(client.call(request_for([](auto& r) { r.mutable_watch_console(); }), 5s).ok());
+  CHECK(console(client, 2) == "hi");
+  REQUIRE(client.call(request_for([](auto& r) { r.mutable_stop(); }), 10s).ok());
+  CHECK(vmm.ends());
+  CHECK(std::filesystem::file_size(vmm.file(kConsoleLog)) == 2);
+  const auto aside = read_file(vmm.file(std::string(kConsoleLog) + ".0"));
+  CHECK((aside.ok() && aside.value() == full));
+}
+
+namespace {
+
+/// Puts the registers of the card in slot 1 at 3 GiB and takes it through its whole handshake with
+/// a queue, again and again; prints the card's status plus '0' each time.
+const std::initializer_list<int> kRestlessDriver = {
+    0xbc, 0x00, 0xf0, 0x01, 0x00,                                // stack
+    0xb8, 0x10, 0x08, 0x00, 0x80, 0xbb, 0x00, 0x00, 0x00, 0xc0,  // its BAR 0
+    0xe8, 0xd1, 0x00, 0x00, 0x00,                                //
+    0xb8, 0x14, 0x08, 0x00, 0x80, 0x31, 0xdb,                    // the upper half
+    0xe8, 0xc5, 0x00, 0x00, 0x00,                                //
+    0xb8, 0x04, 0x08, 0x00, 0x80, 0xbb, 0x06, 0x00, 0x00, 0x00,  // its command register
+    0xe8, 0xb6, 0x00, 0x00, 0x00, 0x31, 0xff,                    //
+    0xc6, 0x05, 0x14, 0x00, 0x00, 0xc0, 0x00,                    // again: reset
+    0xa0, 0x14, 0x00, 0x00, 0xc0, 0x84, 0xc0, 0x75, 0xf7,        // wait until it is
+    0xc6, 0x05, 0x14, 0x00, 0x00, 0xc0, 0x01,                    // acknowledge
+    0xc6, 0x05, 0x14, 0x00, 0x00, 0xc0, 0x03,                    // driver
+    0xc7, 0x05, 0x08, 0x00, 0x00, 0xc0, 0x00, 0x00, 0x00, 0x00,  // features: VERSION_1 only
+    0xc7, 0x05, 0x0c, 0x00, 0x00, 0xc0, 0x00, 0x00, 0x00, 0x00,  //
+    0xc7, 0x05, 0x08, 0x00, 0x00, 0xc0, 0x01, 0x00, 0x00, 0x00,  //
+    0xc7, 0x05, 0x0c, 0x00, 0x00, 0xc0, 0x01, 0x00, 0x00, 0x00,  //
+    0xc6, 0x05, 0x14, 0x00, 0x00, 0xc0, 0x0b,                    // features are chosen
+    0x66, 0xc7, 0x05, 0x16, 0x00, 0x00, 0xc0, 0x00, 0x00,        // queue 0: where it lies
+    0xc7, 0x05, 0x20, 0x00, 0x00, 0xc0, 0x00, 0x00, 0x20, 0x00,  //
+    0xc7, 0x05, 0x24, 0x00, 0x00, 0xc0, 0x00, 0x00, 0x00, 0x00,  //
+    0xc7, 0x05, 0x28, 0x00, 0x00, 0xc0, 0x00, 0x00, 0x21, 0x00,  //
+    0xc7, 0x05, 0x2c, 0x00, 0x00, 0xc0, 0x00, 0x00, 0x00, 0x00,  //
+    0xc7, 0x05, 0x30, 0x00, 0x00, 0xc0, 0x00, 0x00, 0x22, 0x00,  //
+    0xc7, 0x05, 0x34, 0x00, 0x00, 0xc0, 0x00, 0x00, 0x00, 0x00,  //
+    0x66, 0xc7, 0x05, 0x1c, 0x00, 0x00, 0xc0, 0x01, 0x00,        // the queue is on
+    0xc6, 0x05, 0x14, 0x00, 0x00, 0xc0, 0x0f,                    // the driver is ready
+    0x47, 0xa0, 0x14, 0x00, 0x00, 0xc0,                          //
+    0x66, 0xba, 0xf8, 0x03, 0x04, 0x30, 0xee,                    // print
+    0xe9, 0x4c, 0xff, 0xff, 0xff,                                //
+    0x66, 0xba, 0xf8, 0x0c, 0xef, 0x66, 0xba, 0xfc, 0x0c,        // writes ebx to register eax
+    0x89, 0xd8, 0xef, 0xc3};
+
+std::size_t count_of(std::string_view text, std::string_view what) {
+  std::size_t count = 0;
+  for (auto at = text.find(what); at != text.npos; at = text.find(what, at + 1)) ++count;
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("a guest that starts and resets a device all the time fills no log", "[control][kvm]") {
+  if (!core::test::kvm_or_skip()) return;
+  const core::test::PayloadKernel kernel(kRestlessDriver);
+  auto config = kernel.config();
+  config.set_rng(true);
+  const reeve::test::TempDir dir;
+  const auto errors = open_file(dir / "errors", O_RDWR | O_CREAT | O_APPEND);
+  REQUIRE(errors.ok());
+  Resident vmm(config, {}, {}, errors.value().get());
+  auto client = vmm.connect();
+  const auto rounds = [&] {
+    const auto reply = client.call(request_for([](auto& r) { r.mutable_get_status(); }), 10s);
+    REQUIRE(reply.ok());
+    return reply.value().status().console_offset();
+  };
+  const auto begun = std::chrono::steady_clock::now();
+  while (rounds() < 300 && std::chrono::steady_clock::now() - begun < 60s) usleep(10'000);
+  CHECK(rounds() >= 300);
+  REQUIRE(client.call(request_for([](auto& r) { r.mutable_stop(); }), 10s).ok());
+  CHECK(vmm.ends());
+  CHECK(read_file(vmm.file(kConsoleLog)).value().find_first_not_of('0' + 0xf) == std::string::npos);
+  // One line of the jail; starting a device takes long where KVM is emulated.
+  const auto said = read_file(dir / "errors").value();
+  INFO(said);
+  CHECK(count_of(said, "\n") <= 2);
+  CHECK(count_of(said, "slow task") <= 1);
 }
 
 TEST_CASE("rubbish on the control socket closes that connection only", "[control][kvm]") {

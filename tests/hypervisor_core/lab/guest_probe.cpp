@@ -1,8 +1,11 @@
 // tests/hypervisor_core/lab/guest_probe.cpp - runs inside the guest, as /bin/probe: what a shell
 // cannot do or check. Linked statically. Exit code 0 means that all of it held.
 //
-//   probe disk DEVICE SEED OPERATIONS    writes, zeroes, discards and flushes, and verifies
-//   probe clock SECONDS                  no clock goes back, on any processor
+//   probe disk DEVICE SEED OPERATIONS [FIRST_MIB MIB]    writes, zeroes, discards and flushes, and
+//                                        verifies, in all of it or a part
+//   probe clock SECONDS                  no clock goes back, on any processor, until then or
+//   SIGTERM;
+//                                        says what the longest gap was
 //   probe count HOST PORT FILE           echoes a counter over one connection; FILE holds the last
 //   probe send|receive HOST PORT MIB     bulk transfer with known content
 //   probe vsock-send|vsock-receive PORT KIB    the same to the host's vsock port
@@ -29,6 +32,7 @@
 #include <linux/fs.h>
 #include <linux/vm_sockets.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -63,8 +67,9 @@ double now(clockid_t clock) {
 /// Remembers what each page of a disk must hold and compares.
 class DiskModel {
  public:
-  DiskModel(int fd, std::uint64_t pages, std::uint64_t seed)
-      : fd_(fd), random_(seed), content_(pages, kUnknown) {
+  /// Of `pages` from `base` on.
+  DiskModel(int fd, std::uint64_t base, std::uint64_t pages, std::uint64_t seed)
+      : fd_(fd), base_(base), random_(seed), content_(pages, kUnknown) {
     buffer_ = static_cast<std::uint64_t*>(std::aligned_alloc(kPage, kPage * kMostPages));
   }
 
@@ -94,7 +99,7 @@ class DiskModel {
 
   bool range(unsigned long request, std::uint64_t first, std::uint64_t count,
              std::uint64_t becomes) {
-    std::uint64_t bounds[2] = {first * kPage, count * kPage};
+    std::uint64_t bounds[2] = {(base_ + first) * kPage, count * kPage};
     std::fill_n(content_.begin() + static_cast<std::ptrdiff_t>(first), count, becomes);
     return ::ioctl(fd_, request, bounds) == 0;
   }
@@ -105,19 +110,19 @@ class DiskModel {
       for (std::size_t word = 0; word < kPage / 8; ++word)
         buffer_[i * kPage / 8 + word] = expected(first + i, word);
     }
-    return ::pwrite(fd_, buffer_, count * kPage, static_cast<off_t>(first * kPage)) ==
+    return ::pwrite(fd_, buffer_, count * kPage, position(first)) ==
            static_cast<ssize_t>(count * kPage);
   }
 
   bool verify(std::uint64_t first, std::uint64_t count) {
-    if (::pread(fd_, buffer_, count * kPage, static_cast<off_t>(first * kPage)) !=
+    if (::pread(fd_, buffer_, count * kPage, position(first)) !=
         static_cast<ssize_t>(count * kPage))
       return false;
     for (std::uint64_t i = 0; i < count; ++i) {
       if (content_[first + i] == kUnknown) continue;
       for (std::size_t word = 0; word < kPage / 8; ++word) {
         if (buffer_[i * kPage / 8 + word] == expected(first + i, word)) continue;
-        std::printf("page %" PRIu64 " differs at word %zu\n", first + i, word);
+        std::printf("page %" PRIu64 " differs at word %zu\n", base_ + first + i, word);
         return false;
       }
     }
@@ -125,10 +130,12 @@ class DiskModel {
   }
 
   std::uint64_t expected(std::uint64_t page, std::size_t word) const {
-    return content_[page] == 0 ? 0 : (content_[page] << 32) + (page << 12) + word;
+    return content_[page] == 0 ? 0 : (content_[page] << 32) + ((base_ + page) << 12) + word;
   }
+  off_t position(std::uint64_t page) const { return static_cast<off_t>((base_ + page) * kPage); }
 
   int fd_;
+  std::uint64_t base_;
   std::mt19937_64 random_;
   std::vector<std::uint64_t> content_;
   std::uint64_t* buffer_ = nullptr;
@@ -139,18 +146,25 @@ int check_disk(const Arguments& arguments) {
   const int fd = ::open(arguments.at(0).c_str(), O_RDWR | O_DIRECT);
   std::uint64_t bytes = 0;
   if (fd < 0 || ::ioctl(fd, BLKGETSIZE64, &bytes) != 0) return failed("opening the disk");
-  DiskModel model(fd, bytes / kPage, number(arguments.at(1)));
+  constexpr std::uint64_t kPagesPerMib = (1 << 20) / kPage;
+  const bool part = arguments.size() > 3;
+  DiskModel model(fd, part ? number(arguments.at(3)) * kPagesPerMib : 0,
+                  part ? number(arguments.at(4)) * kPagesPerMib : bytes / kPage,
+                  number(arguments.at(1)));
   for (std::uint64_t i = 0; i < number(arguments.at(2)); ++i)
     if (!model.step()) return failed("operation " + std::to_string(i));
   if (::fsync(fd) != 0 || !model.verify_all()) return failed("verifying");
   return 0;
 }
 
+volatile sig_atomic_t told_to_stop = 0;
+
 int check_clocks(const Arguments& arguments) {
+  signal(SIGTERM, [](int) { told_to_stop = 1; });
   const double end = now(CLOCK_MONOTONIC) + static_cast<double>(number(arguments.at(0)));
   const long processors = sysconf(_SC_NPROCESSORS_ONLN);
   double steady = 0, wall = 0, longest = 0;
-  for (long turn = 0; steady < end; ++turn) {
+  for (long turn = 0; steady < end && told_to_stop == 0; ++turn) {
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(static_cast<std::size_t>(turn % processors), &set);

@@ -104,8 +104,9 @@ TEST_CASE("Linux has user networking through passt and a linked clone that qemu-
 }
 
 TEST_CASE("the agent speaks with qemu-guest-agent, and what it freezes thaws in any case") {
-  hold_in_lab({"guest_agent", "agent_driver"}, {"--add", "/usr/sbin/ip", "--add",
-                                                prepared("agent") + "/guest.cpio:/lab/agent.cpio"});
+  hold_in_lab({"guest_agent", "agent_driver"},
+              {"--net", "--add", "/usr/bin/passt", "--add", "/usr/sbin/ip", "--add",
+               prepared("agent") + "/guest.cpio:/lab/agent.cpio"});
 }
 
 TEST_CASE("Linux has a terminal on its virtio console, which moves to another process with it") {

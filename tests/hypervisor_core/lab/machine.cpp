@@ -143,7 +143,13 @@ void Machine::cut_power() {
 }
 
 v1::ExitReport Machine::ended() {
-  require(process_->wait(120s).ok(), "reeve-vmm ends");
+  const bool ends = process_->wait(120s).ok();
+  if (!ends) {
+    std::printf("%s\n", ("state " + std::to_string(status().state())).c_str());
+    for (int i = 0; i < 20; ++i) absorb(50ms);
+    std::printf("console:\n%s\n", console_.c_str());
+  }
+  require(ends, "reeve-vmm ends");
   v1::ExitReport report;
   report.ParseFromString(take(read_file(folder_ / kExitFile), "exit report"));
   return report;
@@ -156,29 +162,22 @@ std::uint64_t Machine::memory_kib(const std::string& field) const {
   return 0;
 }
 
-namespace {
-
-/// The quick guest's archive with the probe appended, made once.
-std::string guest_archive() {
-  const std::string made = "/tmp/guest.cpio";
+std::string with_probe(const std::string& archive) {
+  const std::string made = "/tmp/probe-" + fs::path(archive).filename().string();
   if (!fs::exists(made))
     shell(
         "mkdir -p /tmp/added/bin && cp /lab/core_guest_probe /tmp/added/bin/probe && cd /tmp/added "
-        "&& "
-        "find . | cpio -o -H newc >/tmp/added.cpio 2>/dev/null && "
-        "cat /lab/guest.cpio /tmp/added.cpio >" +
-        made);
+        "&& find . | cpio -o -H newc >/tmp/added.cpio 2>/dev/null && cat " +
+        archive + " /tmp/added.cpio >" + made);
   return made;
 }
-
-}  // namespace
 
 v1::MachineConfig quick_guest(std::uint32_t vcpus) {
   v1::MachineConfig config;
   config.set_vcpus(vcpus);
   config.set_memory_mib(192);
   config.set_kernel_path("/lab/vmlinux");
-  config.set_initrd_path(guest_archive());
+  config.set_initrd_path(with_probe("/lab/guest.cpio"));
   config.set_command_line("console=ttyS0 quiet panic=-1 reeve.heartbeat=0 reeve.net=none");
   config.set_uuid("6f2b1c1e-0f5d-4a58-9d3c-0b9a3a6c1d2e");
   return config;

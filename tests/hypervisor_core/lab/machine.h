@@ -73,7 +73,9 @@ class Machine {
   std::string console_;
 };
 
-/// The quick guest with 192 MiB, /bin/probe included (guest_probe.cpp), and nothing else.
+/// A guest's archive with /bin/probe (guest_probe.cpp) added, made once.
+std::string with_probe(const std::string& archive);
+/// The quick guest with 192 MiB, /bin/probe included, and nothing else.
 core::v1::MachineConfig quick_guest(std::uint32_t vcpus);
 /// Adds a raw disk of so many MiB: /tmp/ID.raw, made anew.
 void add_disk(core::v1::MachineConfig& config, const std::string& id, std::uint64_t mib);

@@ -17,6 +17,7 @@
 #include "hypervisor_core/memory/layout.h"
 #include "hypervisor_core/pci/root.h"
 #include "hypervisor_core/virtio/pci_layout.h"
+#include "hypervisor_core/vm/agent_channel.h"
 #include "hypervisor_core/vm/config.h"
 #include "tests/hypervisor_core/support/fake_board.h"
 #include "tests/hypervisor_core/support/payload.h"
@@ -284,18 +285,42 @@ TEST_CASE("a busy guest pauses, resumes, resets and stops at any time", "[vm][kv
   const PayloadKernel kernel{0xff, 0x05, 0x00, 0x00, 0x20, 0x00, 0xeb, 0xf8};  // inc [0x200000]
   auto vm = make(config_for(kernel), *kvm);
   REQUIRE(vm->start().ok());
+  const auto count = [&] { return vm->board().memory().read_le<std::uint32_t>(0x200000); };
+  const auto goes_on_from = [&](std::optional<std::uint32_t> before) {
+    for (int i = 0; i < 2000 && count() == before; ++i) std::this_thread::sleep_for(1ms);
+    return count() != before;
+  };
+  CHECK(goes_on_from(0));
   for (int i = 0; i < 20; ++i) {
     REQUIRE(vm->pause().ok());
     CHECK(vm->pause().ok());
-    const auto before = vm->board().memory().read_le<std::uint32_t>(0x200000);
-    CHECK(vm->board().memory().read_le<std::uint32_t>(0x200000) == before);
+    const auto before = count();
+    std::this_thread::sleep_for(5ms);  // enough for a processor that was not stopped to count
+    CHECK(count() == before);
     REQUIRE(vm->resume().ok());
+    CHECK(goes_on_from(before));
   }
   REQUIRE(vm->reset().ok());
   CHECK(vm->state() == Vm::State::Running);
   vm->stop();
   vm->stop();
   CHECK(vm->exit()->kind() == v1::ExitReport::KIND_KILLED);
+}
+
+TEST_CASE("of what a guest agent says only lines that can be passed on are kept", "[vm]") {
+  AgentChannel channel;
+  const auto say = [&](std::string_view text) { (void)channel.guest_wrote(as_bytes(text)); };
+  int heard = 0;
+  channel.set_listener([&] { ++heard; });
+  say("\xff{\"return\":1}\n");                                        // its mark after a resync
+  say("{\"return\":\"\xc3\x28\"}\n{\"return\":\"\xed\xa0\x80\"}\n");  // not UTF-8: protobuf
+                                                                      // complains
+  say(std::string(AgentChannel::kMaxLine + 1, 'x') + "\n");
+  say("{\"return\":\"\xc3\xa4\"}\n");
+  CHECK(heard == 2);
+  CHECK(channel.take_line() == "{\"return\":1}");
+  CHECK(channel.take_line() == "{\"return\":\"\xc3\xa4\"}");
+  CHECK_FALSE(channel.take_line());
 }
 
 TEST_CASE("there are no devices that nobody asked for, CVE-2015-3456", "[vm][kvm]") {
