@@ -91,6 +91,13 @@ class CoreLinuxBed final : public CoreBed {
     guest.command_line = "console=ttyS0 quiet panic=-1 reeve.net=none";
   }
   bool eventually(const std::function<bool()>& holds) override { return poll_until(holds, 400s); }
+  void check_goes_on(const GuestDefinition& guest) override {
+    const auto log = driver().serial_console()->log_path(guest.uid).value();
+    int beats = 0;
+    while (contains(log, "REEVE-HEARTBEAT", beats + 1)) ++beats;
+    CHECK(eventually([&] { return contains(log, "REEVE-HEARTBEAT", beats + 2); }));
+    CHECK_FALSE(contains(log, "REEVE-GUEST UP", 2));
+  }
 };
 
 }  // namespace

@@ -313,6 +313,7 @@ TEMPLATE_TEST_CASE("a saved guest is off and comes back paused, then runs", "[dr
   CHECK((saved_state != nullptr) == world->can("saved-state"));
   if (saved_state == nullptr) return;
   const auto guest = running_guest(*world, "web");
+  world->wait_until_up(guest, 1);
   const std::string path = guest.run_dir + "/memory";
   require_ok(saved_state->save(guest.uid, path));
   CHECK(world->state(guest.uid) == GuestState::Stopped);
@@ -324,6 +325,7 @@ TEMPLATE_TEST_CASE("a saved guest is off and comes back paused, then runs", "[dr
   require_ok(saved_state->restore(guest.uid, path));
   CHECK(world->state(guest.uid) == GuestState::Running);
   CHECK(world->driver().get(guest.uid).value().managed);
+  world->check_goes_on(guest);
 }
 
 TEMPLATE_TEST_CASE("a guest that ran since it was saved is not taken for saved", "[driver]",

@@ -32,6 +32,9 @@ class DriverWorld {
   virtual void furnish(agent::GuestDefinition& guest) = 0;
   /// Returns once a running guest would answer the power button, having come up `times` times.
   virtual void wait_until_up(const agent::GuestDefinition& /*guest*/, int /*times*/) {}
+  /// Checks that a guest, up once until now, runs and did not come up again, where that can be
+  /// seen.
+  virtual void check_goes_on(const agent::GuestDefinition& /*guest*/) {}
   /// The limits that hold for a running guest, seen without the driver; nothing where that cannot
   /// be seen.
   virtual std::optional<agent::GuestLimits> limits_from_outside(const std::string& /*uid*/) {

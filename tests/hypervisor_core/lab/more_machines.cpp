@@ -40,7 +40,10 @@ void four_processors() {
   Machine machine("four", config);
   machine.wait_until_up();
   machine.run("test $(nproc) = 4 && test $(ls /sys/block/vda/mq | wc -l) = 4");
-  machine.run("for i in 1 2 3 4; do probe clock 4 & done; probe disk /dev/vda 5 400 && wait");
+  machine.run(
+      "all=; for i in 0 1 2 3; do probe clock 4 & all=\"$all $!\"; "
+      "probe disk /dev/vda $((50 + i)) 100 $((8 * i)) 8 & all=\"$all $!\"; done; "
+      "for p in $all; do wait $p || exit 1; done");
   machine.run("test $(ls -d /sys/class/net/eth0/queues/rx-* | wc -l) = 4");
   machine.run(
       "for i in 0 1 2 3; do taskset -c $i probe send 10.9.3.1 7003 1 & all=\"$all $!\"; done; "
@@ -160,8 +163,9 @@ void power_cut() {
   }
 }
 
-/// A hostile guest fills its console as fast as it can, with nobody reading and with a reader that
-/// does not keep up.
+/// A hostile guest writes to its serial port as fast as it can, with nobody reading and with a
+/// watcher that does not. It is in hand all the same. How much that leaves on the host is shown
+/// with more output than a lab machine produces: vmm/vmm_test.
 void console_flood() {
   auto config = quick_guest(1);
   Machine machine("flood", config);
@@ -171,27 +175,22 @@ void console_flood() {
   v1::ControlRequest watch;
   watch.mutable_watch_console();
   take(lazy.call(watch, 10s), "watching");
-  const auto memory = machine.memory_kib("RssAnon");
-  const auto offset = machine.status().console_offset();
+  const auto written = [&] { return machine.status().console_offset(); };
+  const auto goes_on = [&](const std::string& when) {
+    const auto before = written();
+    const auto begin = std::chrono::steady_clock::now();
+    while (written() < before + 8192 && std::chrono::steady_clock::now() - begin < 90s)
+      machine.absorb(100ms);
+    require(written() >= before + 8192, "the guest writes all the time" + when);
+  };
   machine.type("probe flood 4000\n");
-  constexpr std::uint64_t kEnough = 16 << 10;
-  const auto begin = std::chrono::steady_clock::now();
-  const auto lasted = [&] { return std::chrono::steady_clock::now() - begin; };
-  std::uint64_t most = 0, written = 0;
-  // How long so much takes is the lab machine's affair: on a busy host longer than 8 s.
-  while (lasted() < 8s || (written <= kEnough && lasted() < 90s)) {
-    most = std::max(most, machine.memory_kib("RssAnon"));
-    machine.absorb(100ms);
-    written = machine.status().console_offset() - offset;
-  }
-  std::printf("%ju KiB of output, memory %ju KiB before, %ju KiB at most\n", written >> 10, memory,
-              most);
-  require(written > kEnough, "the guest writes all the time");
-  require(most < memory + 1024, "the host's memory stays bounded");
-  require(std::stoull(shell("du -sk " + machine.folder().string() + " | cut -f1")) < 3072,
-          "nothing grows on the host's disk");
+  goes_on("");
   machine.pause();
+  const auto before = written();
+  sleep(2);
+  require(written() == before, "but not when it is paused");
   machine.resume();
+  goes_on(", and goes on");
   machine.call([](auto& r) { r.mutable_stop(); });
   require(machine.ended().kind() == v1::ExitReport::KIND_KILLED, "it can be stopped all the time");
 }
