@@ -26,7 +26,8 @@ struct Flags {
 };
 
 int fail(const Error& error) {
-  std::fprintf(stderr, "reeve-server: %s\n", error.message().c_str());
+  std::fprintf(stderr, "reeve-server: %s (%s)\n", error.message().c_str(),
+               std::string(error.reason()).c_str());
   if (!error.remedy().empty()) std::fprintf(stderr, "%s\n", error.remedy().c_str());
   return 1;
 }
@@ -79,7 +80,7 @@ int run(const Config& config) {
   auto server = Composition::start(config);
   if (!server.ok()) {
     if (::isatty(STDERR_FILENO) != 0) return fail(server.error());
-    log::error("reeve-server failed", server.error());
+    log::error("reeve-server failed", server.error(), {{"remedy", server.error().remedy()}});
     return 1;
   }
   const auto& started = server.value()->started();

@@ -239,7 +239,8 @@ TEST_CASE("hosts are enrolled by the printed line, changed and removed", "[syste
   const auto facts = host("host-1").at("status").at("kvm");
   CHECK(facts.at("description") == said);
   CHECK(facts.value("usable", false) == kvm.usable);
-  CHECK(has(page.output, "\nkvm:      " + said + "\n"));
+  const auto kvm_line = page.output.substr(page.output.find("\nkvm:") + 5);
+  CHECK(kvm_line.substr(kvm_line.find_first_not_of(' ')).starts_with(said + "\n"));
   const auto dry = estate.reeve_json({"host", "update", "spare", "--name", "rack-7", "--dry-run"});
   CHECK(dry.at("display_name") == "rack-7");
   CHECK(host("spare").at("display_name") == "spare");

@@ -140,7 +140,7 @@ TEST_CASE("limits of a running machine are changed from the command line",
     auto arguments = std::vector<std::string>{"-o", "json", "vm", "update", "web"};
     arguments.insert(arguments.end(), wrong.begin(), wrong.end());
     const auto refused = estate.reeve(arguments);
-    CHECK(refused.exit_code == 1);
+    CHECK(refused.exit_code == 2);
     CHECK(refused.errors.find("BAD_FIELD") != std::string::npos);
   }
   CHECK(estate.reeve({"vm", "update", "web", "--cpu-limit", "lots"}).errors.find("whole number") !=
