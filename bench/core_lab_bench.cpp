@@ -18,7 +18,11 @@
 
 namespace {
 
-using namespace reeve::bench;
+using reeve::bench::ConsoleProcess;
+using reeve::bench::give_up;
+using reeve::bench::median;
+using reeve::bench::overhead_kib;
+using reeve::bench::save_and_restore;
 using Arguments = std::vector<std::string>;
 
 constexpr const char* kLine = "console=ttyS0 quiet panic=-1 reeve.heartbeat=0 ";

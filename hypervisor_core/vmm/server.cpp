@@ -86,7 +86,7 @@ Server::Server(Vm& vm, ConsoleOutlet& console, Fd listener, int wake, int run_di
       jail_(jail) {
   // Who froze a machine that was saved then is not here: due at once.
   const auto* channel = vm_.board().peripherals().agent_channel();
-  if (channel != nullptr && channel->owes_thaw()) thaw_.emplace();
+  if (channel != nullptr && channel->owes_thaw()) thaw_ = Thaw{nullptr, {}};
 }
 
 Server::~Server() = default;
