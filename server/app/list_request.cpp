@@ -146,12 +146,32 @@ Result<std::optional<db::PageKey>> parse_page_token(std::string_view token,
                                    .uid = text.substr(first + 1, second - first - 1)});
 }
 
-Result<std::string> filter_word(std::string_view value, const std::vector<std::string>& known) {
+namespace {
+
+std::string in_lower_case(std::string_view value) {
   std::string word(value);
   std::ranges::transform(word, word.begin(), [](unsigned char c) { return std::tolower(c); });
-  if (std::ranges::find(known, word) != known.end()) return word;
+  return word;
+}
+
+Error unknown_value(std::string_view value, const std::string& known) {
   return bad_filter("has an unknown value '" + std::string(value.substr(0, 64)) + "'; known are " +
-                    join(known, ", "));
+                    known);
+}
+
+}  // namespace
+
+Result<std::string> filter_word(std::string_view value, const std::vector<std::string>& known) {
+  auto word = in_lower_case(value);
+  if (std::ranges::find(known, word) != known.end()) return word;
+  return unknown_value(value, join(known, ", "));
+}
+
+Result<bool> filter_flag(std::string_view value) {
+  const auto word = in_lower_case(value);
+  if (word == "true") return true;
+  if (word == "false") return false;
+  return unknown_value(value, "true, false");
 }
 
 }  // namespace reeve::server

@@ -43,5 +43,7 @@ Result<std::optional<db::PageKey>> parse_page_token(std::string_view token,
 
 /// A state as a filter names it ("RUNNING") as the word that is stored. BAD_FILTER naming `known`.
 Result<std::string> filter_word(std::string_view value, const std::vector<std::string>& known);
+/// "true" or "false", in any case. Errors of filter_word().
+Result<bool> filter_flag(std::string_view value);
 
 }  // namespace reeve::server

@@ -25,8 +25,7 @@ constexpr std::array<FilterKey<db::HypervisorFilter>, 3> kFilterKeys{{
      }},
     {"available",
      [](db::HypervisorFilter& filter, const std::string& value) -> Status {
-       const bool yes = TRY(filter_word(value, {"true", "false"})) == "true";
-       filter.state = yes ? "available" : "unavailable";
+       filter.state = TRY(filter_flag(value)) ? "available" : "unavailable";
        return {};
      }},
 }};

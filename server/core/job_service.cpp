@@ -20,9 +20,8 @@ constexpr std::array<FilterKey<db::JobFilter>, 4> kFilterKeys{{
      }},
     {"active",
      [](db::JobFilter& filter, const std::string& value) -> Status {
-       const auto word = TRY(filter_word(value, {"true", "false"}));
-       filter.activity =
-           word == "true" ? db::JobFilter::Activity::Active : db::JobFilter::Activity::Finished;
+       filter.activity = TRY(filter_flag(value)) ? db::JobFilter::Activity::Active
+                                                 : db::JobFilter::Activity::Finished;
        return {};
      }},
     {"kind",

@@ -45,7 +45,7 @@ class OwnNetwork {
   ~OwnNetwork() {
     ::setns(network_.get(), CLONE_NEWNET);
     ::setns(mounts_.get(), CLONE_NEWNS);
-    static_cast<void>(::fchdir(folder_.get()));  // setns() has changed it
+    [[maybe_unused]] const int done = ::fchdir(folder_.get());  // setns() has changed it
   }
   OwnNetwork(const OwnNetwork&) = delete;
   OwnNetwork& operator=(const OwnNetwork&) = delete;
