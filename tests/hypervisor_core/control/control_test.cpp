@@ -22,6 +22,7 @@
 #include "hypervisor_core/control/run_dir.h"
 #include "hypervisor_core/sandbox/user.h"
 #include "hypervisor_core/vm/vm.h"
+#include "tests/hypervisor_core/control/resident.h"
 #include "tests/hypervisor_core/support/payload.h"
 #include "tests/hypervisor_core/support/payload_kernel.h"
 #include "tests/support/temp_dir.h"
@@ -40,69 +41,11 @@ constexpr bool kThreadSanitizer = true;
 constexpr bool kThreadSanitizer = false;
 #endif
 
-/// What lies in the run directory before the process starts.
-using Prepare = std::function<void(const std::filesystem::path& run_dir)>;
-
-/// A reeve-vmm process with a run directory, killed at the end if it still lives.
-class Resident {
- public:
-  explicit Resident(const v1::MachineConfig& config, std::vector<std::string> more = {},
-                    const std::filesystem::path& restore_from = {}, int errors = STDERR_FILENO,
-                    const Prepare& prepare = {}) {
-    if (prepare) prepare(dir_.path());
-    if (!restore_from.empty()) std::filesystem::create_hard_link(restore_from, dir_ / kRestoreFile);
-    std::ofstream(dir_ / kMachineFile, std::ios::binary) << config.SerializeAsString();
-    const auto program =
-        std::filesystem::read_symlink("/proc/self/exe").parent_path() / "reeve-vmm";
-    std::vector<std::string> argv{program.string(), "--run-dir", dir_.path().string()};
-    argv.insert(argv.end(), more.begin(), more.end());
-    auto process = Process::spawn(argv, {.errors = errors}, Process::Session::Own);
-    REQUIRE(process.ok());
-    process_ = std::move(process).value();
-  }
-  ~Resident() {
-    if (!process_->wait(0ms).ok()) {
-      process_->signal(9);
-      (void)process_->wait(5s);
-    }
-  }
-  ControlClient connect(std::chrono::microseconds pause = 10ms) {
-    for (auto left = 5s / pause; left > 0; --left) {
-      auto client = ControlClient::connect(dir_ / kControlSocket);
-      if (client.ok()) return std::move(client).value();
-      usleep(static_cast<useconds_t>(pause.count()));
-    }
-    FAIL("reeve-vmm does not listen");
-    std::abort();
-  }
-  /// Of the machine's process, not of its warden.
-  pid_t pid() const { return std::stoi(read_file(dir_ / kPidFile).value()); }
-  bool ends() { return process_->wait(10s).ok(); }
-  v1::ExitReport report() const {
-    v1::ExitReport report;
-    const auto bytes = read_file(dir_ / kExitFile);
-    REQUIRE(bytes.ok());
-    REQUIRE(report.ParseFromString(bytes.value()));
-    return report;
-  }
-  std::filesystem::path file(std::string_view name) const { return dir_ / name; }
-
- private:
-  reeve::test::TempDir dir_;
-  std::optional<Process> process_;
-};
-
 /// Prints "hi", then echoes what is typed.
 const std::initializer_list<int> kEcho = {
     0x66, 0xba, 0xf8, 0x03, 0xb0, 'h',  0xee, 0xb0, 'i',  0xee,  // "hi"
     0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf7,        // wait for input
     0x66, 0xba, 0xf8, 0x03, 0xec, 0xee, 0xeb, 0xef};             // echo, again
-
-v1::ControlRequest request_for(auto choose) {
-  v1::ControlRequest request;
-  choose(request);
-  return request;
-}
 
 std::string console(ControlClient& client, std::size_t length) {
   std::string out;

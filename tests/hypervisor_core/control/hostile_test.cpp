@@ -23,20 +23,11 @@
 #include "hypervisor_core/control/frame.h"
 #include "hypervisor_core/control/run_dir.h"
 #include "hypervisor_core/control/said.h"
+#include "tests/hypervisor_core/control/resident.h"
 #include "tests/support/temp_dir.h"
 
 namespace reeve::core::control {
-namespace {
-
 using namespace std::chrono_literals;
-
-v1::ControlRequest request_for(auto choose) {
-  v1::ControlRequest request;
-  choose(request);
-  return request;
-}
-
-}  // namespace
 
 TEST_CASE("frames survive being cut anywhere, and too long ones end the stream", "[control]") {
   std::string stream;

@@ -17,6 +17,7 @@
 #include "hypervisor_core/vm/snapshot.h"
 #include "hypervisor_core/vm/vm.h"
 #include "reeve/core/v1/devices.pb.h"
+#include "tests/hypervisor_core/control/resident.h"
 #include "tests/hypervisor_core/support/payload.h"
 #include "tests/hypervisor_core/support/payload_kernel.h"
 #include "tests/support/temp_dir.h"
@@ -95,38 +96,12 @@ void save_with_agent(const v1::MachineConfig& config, accel::Accelerator& kvm,
   saved.write(path);
 }
 
-/// reeve-vmm, going on with a saved machine; killed at the end.
-class Process {
+/// One that goes on from a saved state, without a jail.
+class Restored : public Resident {
  public:
-  Process(const v1::MachineConfig& config, const fs::path& restore_from) {
-    fs::copy_file(restore_from, dir_ / kRestoreFile);
-    std::ofstream(dir_ / kMachineFile, std::ios::binary) << config.SerializeAsString();
-    const auto program = fs::read_symlink("/proc/self/exe").parent_path() / "reeve-vmm";
-    auto process =
-        reeve::Process::spawn({program.string(), "--no-jail", "--run-dir", dir_.path().string()},
-                              {.errors = STDERR_FILENO}, reeve::Process::Session::Own);
-    REQUIRE(process.ok());
-    process_ = std::move(process).value();
-  }
-  ~Process() {
-    process_->signal(9);
-    (void)process_->wait(5s);
-  }
-  ControlClient connect() {
-    for (int i = 0; i < 500; ++i) {
-      auto client = ControlClient::connect(dir_ / kControlSocket);
-      if (client.ok()) return std::move(client).value();
-      usleep(10'000);
-    }
-    FAIL("reeve-vmm does not listen");
-    std::abort();
-  }
-  Saved saved(const std::string& name) const { return Saved(dir_ / name); }
-  fs::path file(const std::string& name) const { return dir_ / name; }
-
- private:
-  reeve::test::TempDir dir_;
-  std::optional<reeve::Process> process_;
+  Restored(const v1::MachineConfig& config, const fs::path& state)
+      : Resident(config, {"--no-jail"}, state) {}
+  Saved saved(const std::string& name) const { return Saved(file(name)); }
 };
 
 v1::ControlRequest freeze() {
@@ -166,7 +141,7 @@ TEST_CASE("a guest that was saved while frozen is thawed where it goes on",
   save_with_agent(config, *kvm, dir / "state");
   CHECK_FALSE(Saved(dir / "state").has("thaw"));
 
-  Process first(config, dir / "state");
+  Restored first(config, dir / "state");
   auto client = first.connect();
   CHECK(reason_of(client.call(freeze(), 5s)) == "GUEST_AGENT_SILENT");
   pause(client);
@@ -179,7 +154,7 @@ TEST_CASE("a guest that was saved while frozen is thawed where it goes on",
   for (const bool in_order : {false, true}) {  // else its memory is read while it runs
     CAPTURE(in_order);
     if (in_order) Saved(first.file("frozen")).write(dir / "stream");
-    Process second(config, in_order ? dir / "stream" : first.file("frozen"));
+    Restored second(config, in_order ? dir / "stream" : first.file("frozen"));
     auto other = second.connect();
     pause(other);
     REQUIRE(other.call(save_as("again"), 10s).ok());
@@ -217,7 +192,7 @@ TEST_CASE("a guest that nobody froze is not thawed where it goes on", "[control]
   const auto config = frozen_config(kernel);
   const reeve::test::TempDir dir;
   save_with_agent(config, *kvm, dir / "state");
-  Process vmm(config, dir / "state");
+  Restored vmm(config, dir / "state");
   auto client = vmm.connect();
   pause(client);
   REQUIRE(client.call(save_as("again"), 10s).ok());
@@ -233,7 +208,7 @@ TEST_CASE("whoever freezes a guest and hangs up has it thawed before it is saved
   const auto config = frozen_config(kernel);
   const reeve::test::TempDir dir;
   save_with_agent(config, *kvm, dir / "state");
-  Process vmm(config, dir / "state");
+  Restored vmm(config, dir / "state");
   auto client = vmm.connect();
   {
     auto brief = vmm.connect();
@@ -252,7 +227,7 @@ TEST_CASE("nothing is frozen while the machine is being saved", "[control][kvm][
   auto config = frozen_config(kernel);
   const reeve::test::TempDir dir;
   save_with_agent(config, *kvm, dir / "state");
-  Process vmm(config, dir / "state");
+  Restored vmm(config, dir / "state");
   auto client = vmm.connect();
   pause(client);
   // One after the other without waiting: the save is under way when the second is read.
