@@ -17,12 +17,6 @@ namespace {
 using namespace std::chrono_literals;
 using nlohmann::json;
 
-constexpr const char* kSimulated = "simulate = true\nlibvirt = []\ncore = \"off\"\n";
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 void create_vm(const Estate& estate, const std::string& name) {
   estate.reeve_json({"vm", "create", name, "--disk", "1M", "--memory", "64M", "--nic", "none"});
 }

@@ -14,18 +14,6 @@ namespace {
 using namespace std::chrono_literals;
 using nlohmann::json;
 
-constexpr const char* kSimulated = "simulate = true\nlibvirt = []\ncore = \"off\"\n";
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  for (const auto line : split(trim(text), '\n')) lines.emplace_back(line);
-  return lines;
-}
-
 /// True when there is a uid, or the name of a resource by its uid, in it.
 bool has_uid(const std::string& text) {
   return std::regex_search(text, std::regex("(vms|hosts|images)/[0-9a-f]{4}"));

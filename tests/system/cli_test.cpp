@@ -18,24 +18,12 @@ namespace {
 using namespace std::chrono_literals;
 using nlohmann::json;
 
-constexpr const char* kSimulated = "simulate = true\nlibvirt = []\ncore = \"off\"\n";
-
 std::string create_vm(const Estate& estate, const std::string& name) {
   return estate
       .reeve_json({"vm", "create", name, "--disk", "1M", "--memory", "64M", "--nic", "none"})
       .at("target")
       .get<std::string>()
       .substr(4);
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  for (const auto line : split(trim(text), '\n')) lines.emplace_back(line);
-  return lines;
-}
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 TEST_CASE("machines are found by name, uid, prefix and glob, and listed in every format",

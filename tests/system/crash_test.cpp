@@ -230,7 +230,7 @@ TEST_CASE("a job of every kind that is killed half-way or cut off ends, and leav
 }
 
 TEST_CASE("a server that lost its CA says what that means for its hosts", "[system][root]") {
-  Estate estate("simulate = true\nlibvirt = []\ncore = \"off\"\n");
+  Estate estate(kSimulated);
   const auto ca = estate.dir() / "server/ca";
   estate.stop_server();
   REQUIRE(estate.server_log().find("there was no CA") == std::string::npos);

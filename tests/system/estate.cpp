@@ -238,6 +238,16 @@ void Estate::wait_until(const std::string& what, const std::function<bool()>& co
   }
 }
 
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (const auto line : split(trim(text), '\n')) lines.emplace_back(line);
+  return lines;
+}
+
 int times_in(const std::string& text, const std::string& part) {
   int times = 0;
   for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++times;

@@ -85,6 +85,11 @@ class Estate {
   std::optional<Process> agent_{};
 };
 
+/// An agent's configuration: only the hypervisor that pretends.
+inline constexpr const char* kSimulated = "simulate = true\nlibvirt = []\ncore = \"off\"\n";
+
+bool has(const std::string& text, const std::string& part);
+std::vector<std::string> lines_of(const std::string& text);
 /// How often `part` is in `text`.
 int times_in(const std::string& text, const std::string& part);
 

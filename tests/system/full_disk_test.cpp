@@ -13,8 +13,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using nlohmann::json;
-constexpr const char* kSimulated = "simulate = true\nlibvirt = []\ncore = \"off\"\n";
-
 /// Writes zeros until the file system has no byte left, or `limit` bytes.
 void fill(const std::filesystem::path& file, std::uint64_t limit = UINT64_MAX) {
   const Fd fd = open_file(file, O_WRONLY | O_CREAT | O_APPEND).value();
