@@ -20,6 +20,7 @@
 #include "hypervisor_core/control/run_dir.h"
 #include "hypervisor_core/control/said.h"
 #include "hypervisor_core/fuzz/input.h"
+#include "hypervisor_core/fuzz/own_folder.h"
 
 using namespace reeve;
 using namespace reeve::core;
@@ -33,19 +34,8 @@ constexpr auto kFar = std::chrono::milliseconds(10'000);  ///< only met where th
 
 /// A run directory whose listener lives as long as the fuzzer.
 struct RunDir {
-  std::filesystem::path path{};
-  Fd listener{};
-
-  RunDir() {
-    auto name = (std::filesystem::temp_directory_path() / "fuzz_client_XXXXXX").native();
-    REEVE_CHECK(mkdtemp(name.data()) != nullptr);
-    path = name;
-    listener = listen_unix(path / control::kControlSocket, 1).value();
-  }
-  ~RunDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
+  fuzz::OwnFolder folder{};
+  Fd listener = listen_unix(folder.path() / control::kControlSocket, 1).value();
 };
 
 const RunDir& run_dir() {
@@ -81,7 +71,8 @@ void check_error(const Error& error) {
 class Talk {
  public:
   Talk()
-      : client_(control::ControlClient::connect(run_dir().path / control::kControlSocket).value()) {
+      : client_(control::ControlClient::connect(run_dir().folder.path() / control::kControlSocket)
+                    .value()) {
     hostile_ =
         Fd(accept4(run_dir().listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     REEVE_CHECK(hostile_.get() >= 0);
@@ -215,13 +206,13 @@ class Talk {
 /// The same bytes as each file that the agent reads.
 void read_files(std::string_view bytes) {
   for (const auto* name : {control::kExitFile, control::kPidFile}) {
-    const Fd file(
-        open((run_dir().path / name).c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    const Fd file(open((run_dir().folder.path() / name).c_str(),
+                       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     REEVE_CHECK(write_all(file.get(), as_bytes(bytes)).ok());
   }
-  if (const auto report = control::read_exit_report(run_dir().path); report.ok())
+  if (const auto report = control::read_exit_report(run_dir().folder.path()); report.ok())
     check_report(report.value());
-  if (const auto claim = control::read_claim(run_dir().path); claim.ok())
+  if (const auto claim = control::read_claim(run_dir().folder.path()); claim.ok())
     REEVE_CHECK(claim.value().pid > 1);
 }
 

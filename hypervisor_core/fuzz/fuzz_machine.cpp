@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "hypervisor_core/fuzz/input.h"
+#include "hypervisor_core/fuzz/own_folder.h"
 #include "hypervisor_core/fuzz/still_machine.h"
 #include "hypervisor_core/memory/layout.h"
 #include "hypervisor_core/vm/snapshot.h"

@@ -19,6 +19,7 @@
 #include "base/unix_socket.h"
 #include "hypervisor_core/control/client.h"
 #include "hypervisor_core/fuzz/input.h"
+#include "hypervisor_core/fuzz/own_folder.h"
 #include "hypervisor_core/fuzz/still_machine.h"
 #include "hypervisor_core/vmm/console_outlet.h"
 #include "hypervisor_core/vmm/server.h"

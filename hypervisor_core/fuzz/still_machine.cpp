@@ -130,17 +130,6 @@ Result<std::unique_ptr<accel::Partition>> StillAccelerator::create_partition(
   return std::unique_ptr<accel::Partition>(std::make_unique<StillPartition>());
 }
 
-OwnFolder::OwnFolder() {
-  auto name = (std::filesystem::temp_directory_path() / "reeve_fuzz_XXXXXX").native();
-  REEVE_CHECK(mkdtemp(name.data()) != nullptr);
-  path_ = name;
-}
-
-OwnFolder::~OwnFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 StillWorld::StillWorld(const std::filesystem::path& folder)
     : folder_(folder),
       kernel_(memfd_create("kernel", MFD_CLOEXEC)),

@@ -27,19 +27,6 @@ class StillAccelerator final : public accel::Accelerator {
       std::span<const accel::MemorySlot> memory) override;
 };
 
-/// A folder of the fuzzer's own, removed when it ends.
-class OwnFolder {
- public:
-  OwnFolder();
-  ~OwnFolder();
-  OwnFolder(const OwnFolder&) = delete;
-  OwnFolder& operator=(const OwnFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
 /// The files and the network of one machine: two vCPUs, 4 MiB, and one of each device.
 class StillWorld {
  public:
