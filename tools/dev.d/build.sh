@@ -43,6 +43,7 @@ cmd_sanitize() {
   local preset
   cmd_setup
   prepare_guests
+  export REEVE_SIM_STRIDE=${REEVE_SIM_STRIDE:-4}
   for preset in ${1:-asan tsan}; do
     build "$preset"
     "sanitize_$preset"
