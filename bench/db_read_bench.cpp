@@ -116,7 +116,7 @@ double measure_reads(db::Store& store, const Inventory& inventory) {
   });
   measure("page of 500, stopped ones, newest", 50, [&](int) {
     must(readers.read([&](db::ReadTransaction& tx) {
-      return db::VmReader(tx).list({.state = "stopped"}, db::ObjectOrder::CreateTime,
+      return db::VmReader(tx).list({db::Column::State, "stopped"}, db::ObjectOrder::CreateTime,
                                    {.limit = 500, .descending = true});
     }));
   });
@@ -124,7 +124,8 @@ double measure_reads(db::Store& store, const Inventory& inventory) {
     const auto& host =
         inventory.host_uids[static_cast<std::size_t>(i) % inventory.host_uids.size()];
     must(readers.read([&](db::ReadTransaction& tx) {
-      return db::VmReader(tx).list({.host_uid = host}, db::ObjectOrder::Name, {.limit = 500});
+      return db::VmReader(tx).list({db::Column::HostUid, host}, db::ObjectOrder::Name,
+                                   {.limit = 500});
     }));
   });
   measure("what every host carries", 20, [&](int) {

@@ -1,9 +1,14 @@
 // server/app/list_request.h - paging, filters and order of List methods.
 //
-//   filter   = [ term *( " AND " term ) ]
-//   term     = key " = " value          spaces around "=" are free
-//   value    = word | quoted            "with spaces" or 'with spaces', \ before a quote or
+//   filter      = [ group *( " AND " group ) ]       AIP-160, of which this is a part:
+//   group       = factor *( " OR " factor )          OR binds tighter than AND
+//   factor      = [ "NOT " | "-" ] ( restriction | "(" filter ")" )
+//   restriction = key ( "=" | "!=" | "<" | "<=" | ">" | ">=" | ":" ) value
+//   value       = word | quoted            "with spaces" or 'with spaces', \ before a quote or
 //   \ inside
+//
+// Spaces around signs are free. What is read is groups joined by AND, of restrictions joined by OR;
+// parentheses that mean anything else are refused.
 #pragma once
 
 #include <optional>
@@ -17,12 +22,18 @@
 namespace reeve::server {
 
 struct FilterTerm {
+  enum class Sign { Equal, Less, AtMost, More, AtLeast, Has };
   std::string key{};
+  Sign sign = Sign::Equal;
   std::string value{};
+  bool negated = false;  ///< "!=", or NOT
 };
 
-/// InvalidArgument/BAD_FILTER. At most 16 terms.
-Result<std::vector<FilterTerm>> parse_filter(std::string_view text);
+/// Joined by OR; never empty.
+using FilterGroup = std::vector<FilterTerm>;
+
+/// Joined by AND. InvalidArgument/BAD_FILTER. At most 16 terms in all.
+Result<std::vector<FilterGroup>> parse_filter(std::string_view text);
 Error bad_filter(std::string_view problem);
 
 struct Order {
@@ -40,10 +51,5 @@ std::string page_token(const db::PageKey& key, std::string_view bound_to);
 /// Nothing for an empty token. InvalidArgument/BAD_PAGE_TOKEN.
 Result<std::optional<db::PageKey>> parse_page_token(std::string_view token,
                                                     std::string_view bound_to);
-
-/// A state as a filter names it ("RUNNING") as the word that is stored. BAD_FILTER naming `known`.
-Result<std::string> filter_word(std::string_view value, const std::vector<std::string>& known);
-/// "true" or "false", in any case. Errors of filter_word().
-Result<bool> filter_flag(std::string_view value);
 
 }  // namespace reeve::server
