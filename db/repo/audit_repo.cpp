@@ -59,6 +59,10 @@ Result<std::vector<AuditEntry>> AuditReader::list(const Filter& filter, const Pa
   return read_all(rows, read_row);
 }
 
+Result<std::int64_t> AuditReader::last_seq() {
+  return TRY(read_.integer("SELECT seq FROM audit ORDER BY seq DESC LIMIT 1")).value_or(0);
+}
+
 Result<std::int64_t> AuditReader::verify_chain(const HashFunction& hash, std::int64_t from_seq) {
   std::string prev_hash;
   if (from_seq > 1) {

@@ -29,6 +29,8 @@ class AuditReader {
 
   /// By seq, which is the value of a page's key.
   Result<std::vector<AuditEntry>> list(const Filter& filter, const Page& page);
+  /// 0 when there is none.
+  Result<std::int64_t> last_seq();
   /// Walks the chain from `from_seq` (1 for all). DataLoss/AUDIT_BROKEN names the first entry that
   /// does not fit. Returns the number of entries checked.
   Result<std::int64_t> verify_chain(const HashFunction& hash, std::int64_t from_seq = 1);

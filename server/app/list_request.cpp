@@ -1,6 +1,7 @@
 #include "server/app/list_request.h"
 
 #include <algorithm>
+#include <charconv>
 #include <iterator>
 
 #include "base/text.h"
@@ -223,24 +224,44 @@ std::string page_token(const db::PageKey& key, std::string_view bound_to) {
   return to_base64url(as_bytes(text));
 }
 
+namespace {
+
+Error bad_page_token() {
+  return Error(Code::InvalidArgument, "BAD_PAGE_TOKEN",
+               "page_token is not one of this list with this filter and order")
+      .remedy("begin again without page_token")
+      .with("field:page_token", "is not valid here");
+}
+
+}  // namespace
+
 Result<std::optional<db::PageKey>> parse_page_token(std::string_view token,
                                                     std::string_view bound_to) {
   if (token.empty()) return std::optional<db::PageKey>{};
-  const auto refuse = [] {
-    return Error(Code::InvalidArgument, "BAD_PAGE_TOKEN",
-                 "page_token is not one of this list with this filter and order")
-        .remedy("begin again without page_token")
-        .with("field:page_token", "is not valid here");
-  };
-  if (token.size() > 8192) return refuse();
+  if (token.size() > 8192) return bad_page_token();
   const auto bytes = from_base64url(token);
-  if (!bytes.ok()) return refuse();
+  if (!bytes.ok()) return bad_page_token();
   const std::string text(reinterpret_cast<const char*>(bytes.value().data()), bytes.value().size());
   const auto first = text.find('\n');
   const auto second = first == text.npos ? text.npos : text.find('\n', first + 1);
-  if (second == text.npos || text.substr(0, first) != fingerprint(bound_to)) return refuse();
+  if (second == text.npos || text.substr(0, first) != fingerprint(bound_to))
+    return bad_page_token();
   return std::optional(db::PageKey{.value = text.substr(second + 1),
                                    .uid = text.substr(first + 1, second - first - 1)});
+}
+
+Result<std::optional<std::int64_t>> parse_number_token(std::string_view token,
+                                                       std::string_view bound_to) {
+  const auto key = TRY(parse_page_token(token, bound_to));
+  if (!key) return std::optional<std::int64_t>{};
+  std::int64_t number = 0;
+  const auto* end = key->value.data() + key->value.size();
+  const auto [read_to, error] = std::from_chars(key->value.data(), end, number);
+  // Far from where adding a page's rows could overflow.
+  constexpr std::int64_t kHighest = INT64_MAX / 2;
+  if (error != std::errc{} || read_to != end || number < 0 || number > kHighest)
+    return bad_page_token();
+  return std::optional(number);
 }
 
 }  // namespace reeve::server

@@ -11,6 +11,7 @@
 // parentheses that mean anything else are refused.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -46,10 +47,18 @@ Result<Order> parse_order(std::string_view text, const std::vector<std::string>&
 /// 50 when 0, capped at 1000; InvalidArgument/BAD_FIELD when negative.
 Result<int> page_size_of(int asked);
 
+/// Rows looked at for one page at most; a filter that matches little then gives a short page with a
+/// token.
+inline constexpr int kMostRowsPerPage = 20'000;
+
 /// Opaque, and bound to what the list was asked for: another filter or order refuses it.
 std::string page_token(const db::PageKey& key, std::string_view bound_to);
 /// Nothing for an empty token. InvalidArgument/BAD_PAGE_TOKEN.
 Result<std::optional<db::PageKey>> parse_page_token(std::string_view token,
                                                     std::string_view bound_to);
+
+/// Of a list whose keys are numbers.
+Result<std::optional<std::int64_t>> parse_number_token(std::string_view token,
+                                                       std::string_view bound_to);
 
 }  // namespace reeve::server

@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "db/repo/audit_repo.h"
 #include "server/app/list_filter.h"
-#include "server/app/list_request.h"
+#include "server/app/log_page.h"
 #include "server/app/words.h"
 
 namespace reeve::server {
@@ -49,6 +49,11 @@ Result<db::Restriction> of_job(const std::string& value, db::ReadTransaction&) {
   return db::Restriction{.column = db::Column::JobUid,
                          .value = TRY(uid_of(value, "jobs", "filter"))};
 }
+
+const LogPage::Log kLog{.number = db::Column::Sequence,
+                        .order_key = "sequence",
+                        .usual_order = "sequence desc",
+                        .indexed = {db::Column::Actor, db::Column::Resource}};
 
 constexpr auto kFilterKeys = std::to_array<FilterKey>({
     {"actor", db::Column::Actor},
@@ -107,25 +112,16 @@ void AuditLog::append(db::AuditEntry entry, std::function<void()> done) {
 Result<v1::ListAuditEntriesResponse> AuditLog::list(
     const v1::ListAuditEntriesRequest& request) const {
   const auto filter = TRY(ListFilter::read(request.filter(), kFilterKeys, Labels::No, readers_));
-  const auto order = TRY(
-      parse_order(request.order_by().empty() ? "sequence desc" : request.order_by(), {"sequence"}));
-  const int size = TRY(page_size_of(request.page_size()));
-  const std::string bound_to = "audit\n" + request.filter() + "\n" + request.order_by();
-  const db::Page page{.after = TRY(parse_page_token(request.page_token(), bound_to)),
-                      .limit = size + 1,
-                      .descending = order.descending};
-  const auto rows = TRY(readers_.read(
-      [&](db::ReadTransaction& tx) { return db::AuditReader(tx).list(filter.rows, page); }));
-  v1::ListAuditEntriesResponse out;
-  for (const auto& row : rows) {
-    if (out.entries_size() == size) {
-      const auto last = out.entries(size - 1).sequence();
-      out.set_next_page_token(page_token({.value = std::to_string(last)}, bound_to));
-      break;
-    }
-    *out.add_entries() = to_proto(row);
-  }
-  return out;
+  const auto page = TRY(LogPage::of(request, kLog, "audit"));
+  return readers_.read([&](db::ReadTransaction& tx) -> Result<v1::ListAuditEntriesResponse> {
+    db::AuditReader reader(tx);
+    const auto piece = page.piece(filter.rows, 0, TRY(reader.last_seq()));
+    auto rows = TRY(reader.list(piece.filter, piece.page));
+    v1::ListAuditEntriesResponse response;
+    response.set_next_page_token(page.next_token(piece, rows, &db::AuditEntry::seq));
+    for (const auto& row : rows) *response.add_entries() = to_proto(row);
+    return response;
+  });
 }
 
 }  // namespace reeve::server

@@ -15,10 +15,6 @@
 
 namespace reeve::server {
 
-/// Rows looked at for one page at most; a filter that matches little then gives a short page with a
-/// token.
-inline constexpr int kMostRowsPerPage = 20'000;
-
 /// What a list can be asked for.
 struct ListShape {
   std::span<const FilterKey> keys{};

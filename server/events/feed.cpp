@@ -8,7 +8,7 @@
 #include "db/repo/feed_repo.h"
 #include "server/app/errors.h"
 #include "server/app/list_filter.h"
-#include "server/app/list_request.h"
+#include "server/app/log_page.h"
 #include "server/app/views.h"
 #include "server/app/words.h"
 
@@ -47,6 +47,11 @@ Result<db::Restriction> of_job(const std::string& value, db::ReadTransaction&) {
   return db::Restriction{.column = db::Column::JobUid,
                          .value = TRY(uid_of(value, "jobs", "filter"))};
 }
+
+const LogPage::Log kLog{.number = db::Column::Revision,
+                        .order_key = "revision",
+                        .usual_order = "revision",
+                        .indexed = {db::Column::Uid, db::Column::Kind}};
 
 constexpr auto kFilterKeys = std::to_array<FilterKey>({
     {.name = "kind", .type = FilterKey::Type::Other, .read = of_kind},
@@ -300,31 +305,23 @@ Result<v1::ListEventsResponse> Feed::list(const Caller& caller,
   if (!kinds.empty()) rows.also(db::any_of_kinds(kinds));
   if (!request.resource().empty())
     rows.also(db::Column::Uid, TRY(place_of(request.resource(), "resource")).second);
-  const auto order = TRY(parse_order(request.order_by(), {"revision"}));
-  const int size = TRY(page_size_of(request.page_size()));
-  const std::string bound_to = "events\n" + request.resource() + "\n" +
-                               join({request.kinds().begin(), request.kinds().end()}, ",") + "\n" +
-                               request.filter() + "\n" + request.order_by();
-  const db::Page page{.after = TRY(parse_page_token(request.page_token(), bound_to)),
-                      .limit = size + 1,
-                      .descending = order.descending};
+  const auto page =
+      TRY(LogPage::of(request, kLog,
+                      "events\n" + request.resource() + "\n" +
+                          join({request.kinds().begin(), request.kinds().end()}, ",")));
   std::int64_t from = request.from_revision();
   if (from < 0) return bad_field("from_revision", "must not be negative");
   // Going up, what was given out is not asked for again: it may be compacted away by now.
-  if (page.after && !order.descending) from = std::atoll(page.after->value.c_str());
+  if (!page.descending()) from = page.after().value_or(from);
   return parts_.readers.read([&](db::ReadTransaction& tx) -> Result<v1::ListEventsResponse> {
-    v1::ListEventsResponse response;
     db::FeedReader reader(tx);
     Inventory inventory(tx, parts_.loop.clock().wall());
     if (from == 0) from = TRY(reader.floor());
-    const auto versions = TRY(reader.list(from, rows, page));
-    std::int64_t last = from;
+    const auto piece = page.piece(rows, from, TRY(reader.revision()));
+    auto versions = TRY(reader.list(from, piece.filter, piece.page));
+    v1::ListEventsResponse response;
+    response.set_next_page_token(page.next_token(piece, versions, &db::Version::revision));
     for (const auto& version : versions) {
-      if (response.events_size() == size) {
-        response.set_next_page_token(page_token({.value = std::to_string(last)}, bound_to));
-        break;
-      }
-      last = version.revision;
       auto event = TRY(render(inventory, version, caller.permissions, Detail::Then));
       if (event) *response.add_events() = std::move(*event);
     }
