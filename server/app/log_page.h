@@ -4,10 +4,11 @@
 // is short, or empty, and has a token all the same.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,9 +25,9 @@ class LogPage {
   /// equality of `indexed` in that order.
   struct Log {
     db::Column number{};
-    std::string order_key{};
-    std::string usual_order{};
-    std::vector<db::Column> indexed{};
+    std::string_view order_key{};
+    std::string_view usual_order{};
+    std::array<db::Column, 2> indexed{};
   };
   /// What is read.
   struct Piece {
@@ -37,8 +38,9 @@ class LogPage {
 
   /// Tokens also belong to `bound_to`. InvalidArgument/ BAD_FILTER, BAD_FIELD, BAD_PAGE_TOKEN.
   static Result<LogPage> of(const auto& request, const Log& log, std::string_view bound_to) {
-    const auto& order_by = request.order_by().empty() ? log.usual_order : request.order_by();
-    const auto order = TRY(parse_order(order_by, {log.order_key}));
+    const auto order =
+        TRY(parse_order(request.order_by().empty() ? log.usual_order : request.order_by(),
+                        {std::string(log.order_key)}));
     LogPage page(log);
     page.descending_ = order.descending;
     page.size_ = TRY(page_size_of(request.page_size()));

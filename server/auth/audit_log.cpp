@@ -50,10 +50,10 @@ Result<db::Restriction> of_job(const std::string& value, db::ReadTransaction&) {
                          .value = TRY(uid_of(value, "jobs", "filter"))};
 }
 
-const LogPage::Log kLog{.number = db::Column::Sequence,
-                        .order_key = "sequence",
-                        .usual_order = "sequence desc",
-                        .indexed = {db::Column::Actor, db::Column::Resource}};
+constexpr LogPage::Log kLog{.number = db::Column::Sequence,
+                            .order_key = "sequence",
+                            .usual_order = "sequence desc",
+                            .indexed = {db::Column::Actor, db::Column::Resource}};
 
 constexpr auto kFilterKeys = std::to_array<FilterKey>({
     {"actor", db::Column::Actor},

@@ -48,10 +48,10 @@ Result<db::Restriction> of_job(const std::string& value, db::ReadTransaction&) {
                          .value = TRY(uid_of(value, "jobs", "filter"))};
 }
 
-const LogPage::Log kLog{.number = db::Column::Revision,
-                        .order_key = "revision",
-                        .usual_order = "revision",
-                        .indexed = {db::Column::Uid, db::Column::Kind}};
+constexpr LogPage::Log kLog{.number = db::Column::Revision,
+                            .order_key = "revision",
+                            .usual_order = "revision",
+                            .indexed = {db::Column::Uid, db::Column::Kind}};
 
 constexpr auto kFilterKeys = std::to_array<FilterKey>({
     {.name = "kind", .type = FilterKey::Type::Other, .read = of_kind},

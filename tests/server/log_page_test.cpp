@@ -12,10 +12,10 @@ using namespace reeve::test;
 
 namespace {
 
-const LogPage::Log kLog{.number = db::Column::Sequence,
-                        .order_key = "sequence",
-                        .usual_order = "sequence desc",
-                        .indexed = {db::Column::Actor}};
+constexpr LogPage::Log kLog{.number = db::Column::Sequence,
+                            .order_key = "sequence",
+                            .usual_order = "sequence desc",
+                            .indexed = {db::Column::Actor, db::Column::Actor}};
 
 /// A log of ten entries, of which 2 and 9 have a reason; read in pages of two, 3 rows a piece.
 struct Log : MemoryDb {
