@@ -116,15 +116,28 @@ double measure_reads(db::Store& store, const Inventory& inventory) {
   });
   measure("page of 500, stopped ones, newest", 50, [&](int) {
     must(readers.read([&](db::ReadTransaction& tx) {
-      return db::VmReader(tx).list({.state = "stopped"}, db::ObjectOrder::CreateTime,
+      return db::VmReader(tx).list({db::Column::State, "stopped"}, db::ObjectOrder::CreateTime,
                                    {.limit = 500, .descending = true});
     }));
   });
+  const db::Restriction stopped{.column = db::Column::State, .value = "stopped"};
+  const db::Restriction paused{.column = db::Column::State, .value = "paused"};
+  const db::Restriction recent{db::Column::CreateTime, db::Compare::More, INT64_MAX};
+  const auto filtered = [&](const char* name, const db::Filter& filter) {
+    measure(name, 50, [&](int) {
+      must(readers.read([&](db::ReadTransaction& tx) {
+        return db::VmReader(tx).list(filter, db::ObjectOrder::Name, {.limit = 500});
+      }));
+    });
+  };
+  filtered("page of 500, stopped or paused", db::Filter().also({stopped, paused}));
+  filtered("page of 500, none of 50,000 match", db::Filter().also({recent}));
   measure("machines of one host", 1000, [&](int i) {
     const auto& host =
         inventory.host_uids[static_cast<std::size_t>(i) % inventory.host_uids.size()];
     must(readers.read([&](db::ReadTransaction& tx) {
-      return db::VmReader(tx).list({.host_uid = host}, db::ObjectOrder::Name, {.limit = 500});
+      return db::VmReader(tx).list({db::Column::HostUid, host}, db::ObjectOrder::Name,
+                                   {.limit = 500});
     }));
   });
   measure("what every host carries", 20, [&](int) {

@@ -75,6 +75,11 @@ std::string named(const std::string& name_or_glob) {
   return filter + '"';
 }
 
+/// For begins_a_uid() texts.
+std::string with_uid(const std::string& prefix) {
+  return "uid = \"" + prefix + "*\"";
+}
+
 bool begins_a_uid(std::string_view text) {
   constexpr std::size_t kShortest = 4;
   return text.size() >= kShortest &&
@@ -97,9 +102,7 @@ Result<std::vector<T>> find(Client& client, const Noun<T>& noun, const std::stri
       return std::move(one).error();
     return found;
   }
-  for (auto& item : TRY(noun.list(client, "", "")).items)
-    if (item.uid().starts_with(text)) found.push_back(std::move(item));
-  return found;
+  return TRY(noun.list(client, with_uid(text), "")).items;
 }
 
 template <class T>
@@ -163,9 +166,11 @@ Result<Listed<v1::Hypervisor>> all_hypervisors(Client& client, const std::string
       [](v1::ListHypervisorsResponse & page) -> auto& { return *page.mutable_hypervisors(); });
 }
 
-Result<Listed<v1::Job>> newest_jobs(Client& client, const std::string& filter, std::size_t limit) {
+Result<Listed<v1::Job>> newest_jobs(Client& client, const std::string& filter, std::size_t limit,
+                                    const std::string& order_by) {
   v1::ListJobsRequest request;
   request.set_filter(filter);
+  request.set_order_by(order_by);
   return all_pages(
       client, client.jobs(), &v1::JobService::Stub::ListJobs, request, limit,
       [](v1::ListJobsResponse & page) -> auto& { return *page.mutable_jobs(); });
@@ -248,8 +253,7 @@ Result<v1::Job> select_job(Client& client, const std::string& text) {
     return client.call(&v1::JobService::Stub::GetJob, client.jobs(), request);
   }
   std::vector<v1::Job> found;
-  for (auto& job : TRY(newest_jobs(client, "", 1000)).items)
-    if (text.size() >= 4 && job.uid().starts_with(text)) found.push_back(std::move(job));
+  if (begins_a_uid(text)) found = TRY(newest_jobs(client, with_uid(text), 1000)).items;
   if (found.size() == 1) return std::move(found.front());
   if (found.empty())
     return Error(Code::NotFound, "JOB_NOT_FOUND", "no job matches '" + text + "'")
@@ -265,22 +269,19 @@ Result<bool> matches(Client& client, const v1::Event& event, const std::string& 
     return std::any_of(all.items.begin(), all.items.end(),
                        [&event](const auto& item) { return item.name() == event.resource(); });
   };
-  // Narrowed to the one object as far as filters can, so that the answer is short.
-  const auto one = [&filter](const auto& object) {
-    return filter + " AND " + named(object.display_name());
-  };
-  constexpr std::size_t kJobsOfOneTarget = 1000;
+  const auto& name = event.resource();
+  const auto one = narrowed(filter, "uid = " + name.substr(name.find('/') + 1));
   switch (event.object_case()) {
-    case v1::Event::kVm: return listed(TRY(all_vms(client, one(event.vm()), "")));
-    case v1::Event::kHost: return listed(TRY(all_hosts(client, one(event.host()), "")));
-    case v1::Event::kImage: return listed(TRY(all_images(client, one(event.image()), "")));
-    case v1::Event::kJobObject: {
-      const std::string& target = event.job_object().target();
-      const std::string of_target = target.empty() ? "" : " AND target = \"" + target + "\"";
-      return listed(TRY(newest_jobs(client, filter + of_target, kJobsOfOneTarget)));
-    }
+    case v1::Event::kVm: return listed(TRY(all_vms(client, one, "")));
+    case v1::Event::kHost: return listed(TRY(all_hosts(client, one, "")));
+    case v1::Event::kImage: return listed(TRY(all_images(client, one, "")));
+    case v1::Event::kJobObject: return listed(TRY(newest_jobs(client, one, 1)));
     default: return true;
   }
+}
+
+std::string narrowed(const std::string& filter, const std::string& restriction) {
+  return trim(filter).empty() ? restriction : filter + " AND " + restriction;
 }
 
 }  // namespace reeve::cli

@@ -1,7 +1,7 @@
 // cli/select.h - finds resources by what people type: display name, uid, uid prefix, resource name,
 // or glob.
 //
-// Only a uid prefix needs the whole list; names and globs are looked for by the server.
+// All of it is looked for by the server.
 // NotFound/*_NOT_FOUND when nothing matches. InvalidArgument/AMBIGUOUS listing the matches when a
 // prefix or glob matches several and the command takes one.
 #pragma once
@@ -44,10 +44,14 @@ Result<Listed<v1::Image>> all_images(Client& client, const std::string& filter,
 Result<Listed<v1::Hypervisor>> all_hypervisors(Client& client, const std::string& host,
                                                const std::string& filter,
                                                const std::string& order_by);
-/// At most `limit` newest jobs.
-Result<Listed<v1::Job>> newest_jobs(Client& client, const std::string& filter, std::size_t limit);
+/// At most `limit` jobs, the newest unless `order_by` says otherwise.
+Result<Listed<v1::Job>> newest_jobs(Client& client, const std::string& filter, std::size_t limit,
+                                    const std::string& order_by = "");
 
 /// Whether the object of a change is in the list of its kind that `filter` gives now.
 Result<bool> matches(Client& client, const v1::Event& event, const std::string& filter);
+
+/// A filter with another restriction, which holds beside it.
+std::string narrowed(const std::string& filter, const std::string& restriction);
 
 }  // namespace reeve::cli

@@ -19,21 +19,28 @@ struct WatchOptions {
   std::set<std::string> shown{};
 };
 
-/// Goes on from a list: its kind, revision, filter and what it held.
-template <class T>
-WatchOptions watch_from(std::string kind, const Listed<T>& listed, const std::string& filter) {
-  WatchOptions options{
-      .kinds = {std::move(kind)}, .from_revision = listed.revision, .filter = filter};
-  if (!filter.empty())
-    for (const auto& item : listed.items) options.shown.insert(item.name());
-  return options;
-}
-
 /// An object of a list as the event of its last change.
 v1::Event event_of(const v1::VirtualMachine& vm);
 v1::Event event_of(const v1::Host& host);
 v1::Event event_of(const v1::Image& image);
 v1::Event event_of(const v1::Job& job);
+
+/// Goes on from a list: its kind, revision, filter and what it held. The server's error when the
+/// filter, good for a list, has no room for the restriction to one object that a watch adds.
+template <class T>
+Result<WatchOptions> watch_from(Client& client, std::string kind, const Listed<T>& listed,
+                                const std::string& filter) {
+  WatchOptions options{
+      .kinds = {std::move(kind)}, .from_revision = listed.revision, .filter = filter};
+  if (filter.empty()) return options;
+  v1::Event any = event_of(T());
+  any.set_resource("/none");
+  auto outcome = matches(client, any, filter);
+  if (!outcome.ok())
+    return std::move(outcome).error().during("a watch adds a restriction by uid to the filter");
+  for (const auto& item : listed.items) options.shown.insert(item.name());
+  return options;
+}
 
 /// What names the columns of events; empty where a format has none.
 std::string event_titles(Format format);

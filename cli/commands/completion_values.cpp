@@ -193,6 +193,9 @@ constexpr auto kPlaces = std::to_array<Place>({
     {"server token create", "--role", nullptr, "administrator editor operator viewer"},
     {"server token delete", "name", tokens, ""},
     {"hypervisor list", "--order-by", nullptr, "id"},
+    {"job list", "--order-by", nullptr, "create_time"},
+    {"event list", "--order-by", nullptr, "revision"},
+    {"event audit", "--order-by", nullptr, "sequence"},
     {"", "--order-by", nullptr, "display_name create_time update_time"},
 });
 

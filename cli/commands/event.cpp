@@ -13,7 +13,14 @@ struct EventArguments {
   std::int64_t from_revision = 0;
   std::string resource{};
   std::vector<std::string> kinds{};
+  std::string filter{};
+  std::string order_by{};
   bool progress = false;
+};
+
+struct AuditArguments {
+  std::string filter{};
+  std::string order_by{};
 };
 
 Status list(Session& session, const EventArguments& arguments) {
@@ -25,6 +32,8 @@ Status list(Session& session, const EventArguments& arguments) {
   if (!arguments.resource.empty())
     request.set_resource(TRY(select_resource(client, arguments.resource)));
   for (const auto& kind : arguments.kinds) request.add_kinds(kind);
+  request.set_filter(arguments.filter);
+  request.set_order_by(arguments.order_by);
   print(event_titles(format));
   do {
     const auto page =
@@ -35,9 +44,11 @@ Status list(Session& session, const EventArguments& arguments) {
   return {};
 }
 
-Status audit(Session& session) {
+Status audit(Session& session, const AuditArguments& arguments) {
   Client& client = *TRY(session.client());
   v1::ListAuditEntriesRequest request;
+  request.set_filter(arguments.filter);
+  request.set_order_by(arguments.order_by);
   request.set_page_size(1000);
   std::vector<v1::AuditEntry> all;
   do {
@@ -76,6 +87,10 @@ void add_event(const Verb& app, Session& session) {
   add_common(list_verb);
   list_verb.option("--resource", arguments->resource,
                    "Only of this one: a display name, or a resource name such as vms/UID");
+  list_verb.option("-f,--filter", arguments->filter,
+                   "e.g. 'type = DELETED AND time > \"2026-11-01T00:00:00Z\"'");
+  list_verb.option("--order-by", arguments->order_by,
+                   "revision (default), or 'revision desc' for the newest first");
   list_verb.does(session, list, arguments);
   const auto watch_verb =
       event.add("watch", "Changes as they happen; one JSON object a line with -o json");
@@ -88,7 +103,13 @@ void add_event(const Verb& app, Session& session) {
                   .progress = arguments->progress,
                   .from_revision = watch_verb.was_given("--from") ? arguments->from_revision : -1});
   });
-  event.add("audit", "The audit log").does(session, [&session] { return audit(session); });
+  const auto audit_arguments = std::make_shared<AuditArguments>();
+  const auto audit_verb = event.add("audit", "The audit log, newest first");
+  audit_verb.option("-f,--filter", audit_arguments->filter,
+                    "e.g. 'method = \"VmService/*\" AND code != OK'");
+  audit_verb.option("--order-by", audit_arguments->order_by,
+                    "'sequence desc' (default), or sequence for the oldest first");
+  audit_verb.does(session, audit, audit_arguments);
 }
 
 }  // namespace reeve::cli

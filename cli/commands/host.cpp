@@ -29,8 +29,9 @@ Status list(Session& session, const HostArguments& arguments) {
   const Format format = TRY(session.format());
   const auto listed = TRY(all_hosts(client, arguments.filter, arguments.order_by));
   if (!arguments.watch) return print(render_list(listed.items, host_columns(), format)), Status();
+  auto options = TRY(watch_from(client, "hosts", listed, arguments.filter));
   print(render_before_watch(listed, host_columns(), format));
-  return watch(session, watch_from("hosts", listed, arguments.filter));
+  return watch(session, std::move(options));
 }
 
 /// The processors, with their features, and the memory cells.
@@ -160,8 +161,10 @@ void add_host(const Verb& app, Session& session) {
   const auto host = app.add_noun("host", "Hosts and how they join");
   auto arguments = std::make_shared<HostArguments>();
   const auto list_verb = host.add("list", "List hosts").alias("ls");
-  list_verb.option("-f,--filter", arguments->filter, "e.g. 'state = CONNECTED'");
-  list_verb.option("--order-by", arguments->order_by, "display_name, create_time or update_time");
+  list_verb.option("-f,--filter", arguments->filter,
+                   "e.g. 'state = CONNECTED AND NOT label.rack:*'");
+  list_verb.option("--order-by", arguments->order_by,
+                   "display_name, create_time or update_time; add ' desc'");
   list_verb.flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
   list_verb.does(session, list, arguments);
   const auto show_verb = host.add("show", "Show one host");

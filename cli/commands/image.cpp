@@ -35,8 +35,9 @@ Status list(Session& session, const ImageArguments& arguments) {
   const Format format = TRY(session.format());
   const auto listed = TRY(all_images(client, arguments.filter, arguments.order_by));
   if (!arguments.watch) return print(render_list(listed.items, image_columns(), format)), Status();
+  auto options = TRY(watch_from(client, "images", listed, arguments.filter));
   print(render_before_watch(listed, image_columns(), format));
-  return watch(session, watch_from("images", listed, arguments.filter));
+  return watch(session, std::move(options));
 }
 
 std::string describe(const v1::Image& image, Names& names) {
@@ -177,8 +178,9 @@ void add_image(const Verb& app, Session& session) {
   const auto image = app.add_noun("image", "The library: disks, kernels, initial RAM disks, ISOs");
   auto arguments = std::make_shared<ImageArguments>();
   const auto list_verb = image.add("list", "List images").alias("ls");
-  list_verb.option("-f,--filter", arguments->filter, "e.g. 'kind = DISK'");
-  list_verb.option("--order-by", arguments->order_by, "display_name, create_time or update_time");
+  list_verb.option("-f,--filter", arguments->filter, "e.g. 'kind = DISK OR kind = ISO'");
+  list_verb.option("--order-by", arguments->order_by,
+                   "display_name, create_time or update_time; add ' desc'");
   list_verb.flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
   list_verb.does(session, list, arguments);
   const auto show_verb = image.add("show", "Show one image");

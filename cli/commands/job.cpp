@@ -19,6 +19,7 @@ struct JobArguments {
   std::string job{};
   std::string choice{};
   std::string filter{};
+  std::string order_by{};
   std::size_t limit = 50;
   bool active = false;
   bool watch = false;
@@ -27,12 +28,12 @@ struct JobArguments {
 Status list(Session& session, const JobArguments& arguments) {
   Client& client = *TRY(session.client());
   const Format format = TRY(session.format());
-  std::string filter = arguments.filter;
-  if (arguments.active) filter += filter.empty() ? "active = true" : " AND active = true";
-  const auto listed = TRY(newest_jobs(client, filter, arguments.limit));
+  const auto filter =
+      arguments.active ? narrowed(arguments.filter, "active = true") : arguments.filter;
+  const auto listed = TRY(newest_jobs(client, filter, arguments.limit, arguments.order_by));
   if (!arguments.watch) return print(render_list(listed.items, job_columns(), format)), Status();
+  auto options = TRY(watch_from(client, "jobs", listed, filter));
   print(render_before_watch(listed, job_columns(), format));
-  auto options = watch_from("jobs", listed, filter);
   options.progress = true;
   return watch(session, std::move(options));
 }
@@ -150,7 +151,10 @@ void add_job(const Verb& app, Session& session) {
   const auto job = app.add_noun("job", "Changes under way and done");
   auto arguments = std::make_shared<JobArguments>();
   const auto list_verb = job.add("list", "List jobs, newest first").alias("ls");
-  list_verb.option("-f,--filter", arguments->filter, "e.g. 'kind = StartVm'");
+  list_verb.option("-f,--filter", arguments->filter,
+                   "e.g. 'target = web AND (kind = StartVm OR kind = StopVm)'");
+  list_verb.option("--order-by", arguments->order_by,
+                   "'create_time desc' (default), or create_time for the oldest first");
   list_verb.option("--limit", arguments->limit, "At most this many (default 50)")
       .between(1, 1'000'000);
   list_verb.flag("--active", arguments->active, "Only unfinished ones");

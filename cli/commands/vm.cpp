@@ -29,7 +29,7 @@ struct ListArguments {
 };
 
 void add_list_arguments(const Verb& verb, const std::shared_ptr<ListArguments>& arguments) {
-  verb.option("-f,--filter", arguments->filter, "e.g. 'state = RUNNING AND label.env = prod'");
+  verb.option("-f,--filter", arguments->filter, "e.g. 'state = RUNNING AND label.env != prod'");
   verb.option("--order-by", arguments->order_by,
               "display_name, create_time or update_time; add ' desc'");
   verb.flag("-w,--watch", arguments->watch, "Then print every change until Ctrl-C");
@@ -57,8 +57,9 @@ Status list(Session& session, const ListArguments& arguments) {
     if (format == Format::Table || format == Format::Wide) explain_marks(listed.items);
     return {};
   }
+  auto options = TRY(watch_from(client, "vms", listed, arguments.filter));
   print(render_before_watch(listed, columns, format));
-  return watch(session, watch_from("vms", listed, arguments.filter));
+  return watch(session, std::move(options));
 }
 
 Status show(Session& session, const std::string& name) {

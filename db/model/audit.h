@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include "base/clock.h"
@@ -26,13 +25,4 @@ struct AuditEntry {
   std::string prev_hash{};  ///< hex; set by append
   std::string hash{};       ///< hex; set by append
 };
-
-struct AuditFilter {
-  std::string actor{};
-  std::string resource{};
-  std::string method{};
-  std::optional<WallTime> from{};   ///< at or after
-  std::optional<WallTime> until{};  ///< before
-};
-
 }  // namespace reeve::db

@@ -25,9 +25,4 @@ struct Host : ObjectHead {
   std::string link_features{};  ///< agreed on at the last Hello: sorted words
 };
 
-struct HostFilter {
-  std::string state{};      ///< empty: any
-  std::string name_glob{};  ///< `*` and `?`; empty: any
-};
-
 }  // namespace reeve::db

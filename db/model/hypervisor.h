@@ -18,11 +18,4 @@ struct Hypervisor : ObjectHead {
   std::optional<WallTime> status_observed_at{};
 };
 
-struct HypervisorFilter {
-  std::string host_uid{};
-  std::string kind{};
-  std::string state{};
-  std::string id_glob{};  ///< of the name, which the API shows as id; `*` and `?`; empty: any
-};
-
 }  // namespace reeve::db

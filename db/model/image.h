@@ -21,11 +21,4 @@ struct Image : ObjectHead {
   std::optional<WallTime> status_observed_at{};
 };
 
-struct ImageFilter {
-  std::string host_uid{};
-  std::string kind{};
-  std::string state{};
-  std::string name_glob{};
-};
-
 }  // namespace reeve::db

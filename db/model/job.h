@@ -45,17 +45,6 @@ struct Job : ObjectHead {
   std::string doc{};   ///< progress and whatever else the runner keeps
 };
 
-struct JobFilter {
-  enum class Activity { Any, Active, Finished };
-  Activity activity = Activity::Any;
-  std::string kind{};
-  std::string state{};
-  std::string target_uid{};
-  std::string parent_uid{};
-  std::string host_uid{};
-  std::string actor{};
-};
-
 /// Whether a change of a job makes a version: its states do, its percentages do not.
 enum class Announce { Yes, No };
 

@@ -28,13 +28,6 @@ struct VmDevices {
   std::vector<std::string> image_uids{};
 };
 
-struct VmFilter {
-  std::string host_uid{};
-  std::string hypervisor_uid{};
-  std::string state{};
-  std::string name_glob{};
-};
-
 /// What the machines placed on one host add up to.
 struct HostLoad {
   std::string host_uid{};

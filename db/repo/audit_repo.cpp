@@ -53,18 +53,14 @@ std::string canonical_bytes(const AuditEntry& entry) {
   return out;
 }
 
-Result<std::vector<AuditEntry>> AuditReader::list(const AuditFilter& filter,
-                                                  std::int64_t before_seq, int limit) {
-  ListQuery query(kSelect);
-  query.equals("actor", filter.actor)
-      .equals("resource", filter.resource)
-      .equals("method", filter.method);
-  if (filter.from) query.condition("time >= ?", to_value(*filter.from));
-  if (filter.until) query.condition("time < ?", to_value(*filter.until));
-  query.condition("seq < ?", before_seq > 0 ? before_seq : INT64_MAX);
-  auto rows = TRY(query.run(read_, {"seq", OrderColumn::Type::UniqueText},
-                            {.limit = limit, .descending = true}));
+Result<std::vector<AuditEntry>> AuditReader::list(const Filter& filter, const Page& page) {
+  ListQuery query(kSelect, filter, {"seq", OrderColumn::Type::UniqueNumber});
+  auto rows = TRY(query.run(read_, page));
   return read_all(rows, read_row);
+}
+
+Result<std::int64_t> AuditReader::last_seq() {
+  return TRY(read_.integer("SELECT seq FROM audit ORDER BY seq DESC LIMIT 1")).value_or(0);
 }
 
 Result<std::int64_t> AuditReader::verify_chain(const HashFunction& hash, std::int64_t from_seq) {

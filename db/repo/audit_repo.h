@@ -10,6 +10,8 @@
 
 #include "base/status.h"
 #include "db/model/audit.h"
+#include "db/model/filter.h"
+#include "db/model/object.h"
 #include "db/sqlite/transaction.h"
 
 namespace reeve::db {
@@ -25,9 +27,10 @@ class AuditReader {
  public:
   explicit AuditReader(ReadTransaction& tx) : read_(tx) {}
 
-  /// Entries before `before_seq` (0: from the newest), newest first.
-  Result<std::vector<AuditEntry>> list(const AuditFilter& filter, std::int64_t before_seq,
-                                       int limit);
+  /// By seq, which is the value of a page's key.
+  Result<std::vector<AuditEntry>> list(const Filter& filter, const Page& page);
+  /// 0 when there is none.
+  Result<std::int64_t> last_seq();
   /// Walks the chain from `from_seq` (1 for all). DataLoss/AUDIT_BROKEN names the first entry that
   /// does not fit. Returns the number of entries checked.
   Result<std::int64_t> verify_chain(const HashFunction& hash, std::int64_t from_seq = 1);

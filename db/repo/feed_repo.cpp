@@ -39,6 +39,13 @@ Result<std::int64_t> meta_number(ReadTransaction& tx, std::string_view key) {
 
 }  // namespace
 
+AnyOf any_of_kinds(const std::vector<ObjectKind>& kinds) {
+  AnyOf any;
+  for (const auto kind : kinds)
+    any.push_back({.column = Column::Kind, .value = std::string(to_text(kind))});
+  return any;
+}
+
 Result<std::int64_t> FeedReader::revision() {
   return meta_number(read_, "revision");
 }
@@ -67,23 +74,9 @@ Status FeedReader::check_range(std::int64_t revision) {
 
 Result<std::vector<Version>> FeedReader::versions(std::int64_t from_revision,
                                                   const std::vector<ObjectKind>& kinds, int limit) {
-  TRY(check_range(from_revision));
-  std::string sql(kSelect);
-  std::vector<Value> values{from_revision};
-  sql += "WHERE revision > ? ";
-  if (kinds.size() == 1) {
-    sql += "AND kind = ? ";
-  } else if (!kinds.empty()) {
-    // The plus keeps the walk in order of revision, which needs no sorting.
-    sql += "AND +kind IN (?";
-    for (std::size_t i = 1; i < kinds.size(); ++i) sql += ", ?";
-    sql += ") ";
-  }
-  for (const auto kind : kinds) values.emplace_back(to_text(kind));
-  sql += "ORDER BY revision LIMIT ?";
-  values.emplace_back(std::int64_t{limit});
-  auto rows = TRY(read_.query_values(sql, values));
-  return read_all(rows, read_row);
+  Filter filter;
+  if (!kinds.empty()) filter.also(any_of_kinds(kinds));
+  return list(from_revision, filter, {.limit = limit});
 }
 
 Result<std::vector<Version>> FeedReader::history(std::string_view uid, std::int64_t before_revision,
@@ -95,12 +88,12 @@ Result<std::vector<Version>> FeedReader::history(std::string_view uid, std::int6
   return read_all(rows, read_row);
 }
 
-Result<std::vector<Version>> FeedReader::history_after(std::string_view uid,
-                                                       std::int64_t from_revision, int limit) {
+Result<std::vector<Version>> FeedReader::list(std::int64_t from_revision, const Filter& filter,
+                                              const Page& page) {
   TRY(check_range(from_revision));
-  auto rows = TRY(
-      read_.query(std::string(kSelect) + "WHERE uid = ? AND revision > ? ORDER BY revision LIMIT ?",
-                  uid, from_revision, limit));
+  ListQuery query(kSelect, filter, {"revision", OrderColumn::Type::UniqueNumber});
+  query.condition("revision > ?", from_revision);
+  auto rows = TRY(query.run(read_, page));
   return read_all(rows, read_row);
 }
 

@@ -7,10 +7,14 @@
 #include <vector>
 
 #include "base/status.h"
+#include "db/model/filter.h"
 #include "db/model/version.h"
 #include "db/sqlite/transaction.h"
 
 namespace reeve::db {
+
+/// The versions of these kinds, which are at least one.
+AnyOf any_of_kinds(const std::vector<ObjectKind>& kinds);
 
 class FeedReader {
  public:
@@ -29,10 +33,10 @@ class FeedReader {
   /// Versions of one object, newest first, before `before_revision` (0: from the newest).
   Result<std::vector<Version>> history(std::string_view uid, std::int64_t before_revision,
                                        int limit);
-  /// Versions of one object after `from_revision`, oldest first, at most `limit`. Errors as in
-  /// versions().
-  Result<std::vector<Version>> history_after(std::string_view uid, std::int64_t from_revision,
-                                             int limit);
+  /// Versions after `from_revision` that match, by revision, which is the value of a page's key.
+  /// Errors as in versions().
+  Result<std::vector<Version>> list(std::int64_t from_revision, const Filter& filter,
+                                    const Page& page);
   /// The object as it was at `revision`. NotFound/NO_VERSION when it did not exist then,
   /// OutOfRange/ REVISION_COMPACTED below the floor.
   Result<Version> as_of(std::string_view uid, std::int64_t revision);

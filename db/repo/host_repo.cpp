@@ -44,11 +44,9 @@ Result<Host> HostReader::get_by_key(std::string_view cert_key_sha256) {
   return find_row(read_, kHost, "cert_key_sha256 = ?", cert_key_sha256);
 }
 
-Result<std::vector<Host>> HostReader::list(const HostFilter& filter, ObjectOrder order,
+Result<std::vector<Host>> HostReader::list(const Filter& filter, ObjectOrder order,
                                            const Page& page) {
-  ListQuery query(kSelect);
-  query.equals("state", filter.state).name_glob(filter.name_glob);
-  return list_rows(read_, kHost, query, column_of(order), page);
+  return list_rows(read_, kHost, filter, column_of(order), page);
 }
 
 Result<Host> HostRepo::insert(Host row, const Change& change) {

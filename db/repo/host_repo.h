@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "db/model/filter.h"
 #include "db/model/host.h"
 #include "db/sqlite/transaction.h"
 
@@ -24,7 +25,7 @@ class HostReader {
   /// By the hash of the agent's key. NotFound/HOST_NOT_FOUND.
   Result<Host> get_by_key(std::string_view cert_key_sha256);
   /// At most page.limit rows after page.after that match; key_of() (db/model/object.h) continues.
-  Result<std::vector<Host>> list(const HostFilter& filter, ObjectOrder order, const Page& page);
+  Result<std::vector<Host>> list(const Filter& filter, ObjectOrder order, const Page& page);
 
  private:
   ReadTransaction& read_;

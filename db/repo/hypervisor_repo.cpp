@@ -35,14 +35,8 @@ Result<Hypervisor> HypervisorReader::get_by_name(std::string_view host_uid, std:
   return find_row(read_, kHypervisor, "host_uid = ? AND name = ?", host_uid, name);
 }
 
-Result<std::vector<Hypervisor>> HypervisorReader::list(const HypervisorFilter& filter,
-                                                       const Page& page) {
-  ListQuery query(kSelect);
-  query.equals("host_uid", filter.host_uid)
-      .equals("kind", filter.kind)
-      .equals("state", filter.state)
-      .name_glob(filter.id_glob);
-  return list_rows(read_, kHypervisor, query, {"name", OrderColumn::Type::Text}, page);
+Result<std::vector<Hypervisor>> HypervisorReader::list(const Filter& filter, const Page& page) {
+  return list_rows(read_, kHypervisor, filter, {"name", OrderColumn::Type::Text}, page);
 }
 
 Result<Hypervisor> HypervisorRepo::insert(Hypervisor row, const Change& change) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "db/model/filter.h"
 #include "db/model/hypervisor.h"
 #include "db/sqlite/transaction.h"
 
@@ -23,7 +24,7 @@ class HypervisorReader {
   Result<Hypervisor> get_by_name(std::string_view host_uid, std::string_view name);
   /// By name. At most page.limit rows after page.after that match; key_of() (db/model/object.h)
   /// continues.
-  Result<std::vector<Hypervisor>> list(const HypervisorFilter& filter, const Page& page);
+  Result<std::vector<Hypervisor>> list(const Filter& filter, const Page& page);
 
  private:
   ReadTransaction& read_;

@@ -38,14 +38,9 @@ Result<Image> ImageReader::get_by_name(std::string_view name) {
   return find_row(read_, kImage, "name = ?", name);
 }
 
-Result<std::vector<Image>> ImageReader::list(const ImageFilter& filter, ObjectOrder order,
+Result<std::vector<Image>> ImageReader::list(const Filter& filter, ObjectOrder order,
                                              const Page& page) {
-  ListQuery query(kSelect);
-  query.equals("host_uid", filter.host_uid)
-      .equals("kind", filter.kind)
-      .equals("state", filter.state)
-      .name_glob(filter.name_glob);
-  return list_rows(read_, kImage, query, column_of(order), page);
+  return list_rows(read_, kImage, filter, column_of(order), page);
 }
 
 Result<Image> ImageRepo::insert(Image row, const Change& change) {

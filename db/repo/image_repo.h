@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "db/model/filter.h"
 #include "db/model/image.h"
 #include "db/sqlite/transaction.h"
 
@@ -22,7 +23,7 @@ class ImageReader {
   /// NotFound/IMAGE_NOT_FOUND when absent.
   Result<Image> get_by_name(std::string_view name);
   /// At most page.limit rows after page.after that match; key_of() (db/model/object.h) continues.
-  Result<std::vector<Image>> list(const ImageFilter& filter, ObjectOrder order, const Page& page);
+  Result<std::vector<Image>> list(const Filter& filter, ObjectOrder order, const Page& page);
 
  private:
   ReadTransaction& read_;

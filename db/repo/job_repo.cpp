@@ -80,17 +80,8 @@ Result<Job> JobReader::get(std::string_view uid) {
   return find_row(read_, kJob, "uid = ?", uid);
 }
 
-Result<std::vector<Job>> JobReader::list(const JobFilter& filter, const Page& page) {
-  ListQuery query(kSelect);
-  query.equals("target_uid", filter.target_uid)
-      .equals("parent_uid", filter.parent_uid)
-      .equals("host_uid", filter.host_uid)
-      .equals("state", filter.state)
-      .equals("kind", filter.kind)
-      .equals("actor", filter.actor);
-  if (filter.activity == JobFilter::Activity::Active) query.condition("finish_time IS NULL");
-  if (filter.activity == JobFilter::Activity::Finished) query.condition("finish_time IS NOT NULL");
-  return list_rows(read_, kJob, query, column_of(ObjectOrder::CreateTime), page);
+Result<std::vector<Job>> JobReader::list(const Filter& filter, const Page& page) {
+  return list_rows(read_, kJob, filter, column_of(ObjectOrder::CreateTime), page);
 }
 
 Result<std::vector<Job>> JobReader::active() {

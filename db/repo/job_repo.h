@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "db/model/filter.h"
 #include "db/model/job.h"
 #include "db/sqlite/transaction.h"
 
@@ -18,7 +19,7 @@ class JobReader {
   Result<Job> get(std::string_view uid);
   /// At most page.limit jobs after page.after that match, by create time (key_of() of
   /// db/model/object.h continues); page.descending for the newest first.
-  Result<std::vector<Job>> list(const JobFilter& filter, const Page& page);
+  Result<std::vector<Job>> list(const Filter& filter, const Page& page);
   /// Every job that is not finished, oldest first: what a starting server takes up again.
   Result<std::vector<Job>> active();
   /// The journal of one job, by ordinal.

@@ -64,11 +64,10 @@ inline OrderColumn column_of(ObjectOrder order) {
   return {"name", OrderColumn::Type::UniqueText};
 }
 
-/// One page of what `query`, begun with the noun's select, asks for.
 template <class Row>
-Result<std::vector<Row>> list_rows(ReadTransaction& tx, const Noun<Row>& noun, ListQuery& query,
+Result<std::vector<Row>> list_rows(ReadTransaction& tx, const Noun<Row>& noun, const Filter& filter,
                                    const OrderColumn& order, const Page& page) {
-  auto rows = TRY(query.run(tx, order, page));
+  auto rows = TRY(ListQuery(noun.select, filter, order).run(tx, page));
   return read_all(rows, noun.read);
 }
 

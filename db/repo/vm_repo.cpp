@@ -50,14 +50,8 @@ Result<std::vector<std::string>> VmReader::users_of_image(std::string_view image
   return read_all(rows, [](const Statement& row) { return row.text(0); });
 }
 
-Result<std::vector<Vm>> VmReader::list(const VmFilter& filter, ObjectOrder order,
-                                       const Page& page) {
-  ListQuery query(kSelect);
-  query.equals("host_uid", filter.host_uid)
-      .equals("hypervisor_uid", filter.hypervisor_uid)
-      .equals("state", filter.state)
-      .name_glob(filter.name_glob);
-  return list_rows(read_, kVm, query, column_of(order), page);
+Result<std::vector<Vm>> VmReader::list(const Filter& filter, ObjectOrder order, const Page& page) {
+  return list_rows(read_, kVm, filter, column_of(order), page);
 }
 
 Result<std::int64_t> VmReader::count_on(std::string_view host_uid) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "db/model/filter.h"
 #include "db/model/vm.h"
 #include "db/sqlite/transaction.h"
 
@@ -26,7 +27,7 @@ class VmReader {
   /// Names of the machines made with an image, in no order, at most `limit`.
   Result<std::vector<std::string>> users_of_image(std::string_view image_uid, int limit);
   /// At most page.limit rows after page.after that match; key_of() (db/model/object.h) continues.
-  Result<std::vector<Vm>> list(const VmFilter& filter, ObjectOrder order, const Page& page);
+  Result<std::vector<Vm>> list(const Filter& filter, ObjectOrder order, const Page& page);
   /// How many machines are placed on a host.
   Result<std::int64_t> count_on(std::string_view host_uid);
   /// Sums per host over every machine that is placed, in any state; hosts without one are left out.

@@ -146,7 +146,7 @@ Status Sighting::apply_host(const v1::HostStatus& seen) {
 }
 
 Status Sighting::load_hypervisors() {
-  auto rows = TRY(db::HypervisorReader(tx_).list({.host_uid = host_uid_}, {.limit = 500}));
+  auto rows = TRY(db::HypervisorReader(tx_).list({db::Column::HostUid, host_uid_}, {.limit = 500}));
   for (auto& row : rows) hypervisors_[row.name] = std::move(row);
   return {};
 }
@@ -204,7 +204,8 @@ Status Sighting::drop_hypervisors(const agent::v1::Observation& seen) {
 }
 
 Status Sighting::hypervisor_went(const std::string& hypervisor_uid, const std::string& why) {
-  const db::VmFilter filter{.host_uid = host_uid_, .hypervisor_uid = hypervisor_uid};
+  db::Filter filter(db::Column::HostUid, host_uid_);
+  filter.also(db::Column::HypervisorUid, hypervisor_uid);
   auto rows = TRY(db::VmReader(tx_).list(filter, db::ObjectOrder::Name, {.limit = kMostAtOnce}));
   for (auto& row : rows) TRY(set_state(std::move(row), Vm::STATE_UNKNOWN, why));
   return {};
@@ -350,8 +351,8 @@ Status Sighting::apply_images(const agent::v1::Observation& seen) {
   const std::string ready = to_word(v1::Image::STATE_READY);
   const std::string incomplete = to_word(v1::Image::STATE_INCOMPLETE);
   db::ImageRepo repo(tx_);
-  auto rows =
-      TRY(repo.list({.host_uid = host_uid_}, db::ObjectOrder::Name, {.limit = kMostAtOnce}));
+  auto rows = TRY(
+      repo.list({db::Column::HostUid, host_uid_}, db::ObjectOrder::Name, {.limit = kMostAtOnce}));
   for (auto& row : rows) {
     const bool is_there = listed.contains(row.uid);
     const bool lost = row.state == ready && !is_there;
@@ -400,8 +401,8 @@ Status mark_disconnected(db::Transaction& tx, const std::string& host_uid, std::
 
 Status mark_all_disconnected(db::Transaction& tx, WallTime now) {
   db::HostRepo repo(tx);
-  auto rows = TRY(repo.list({.state = to_word(v1::Host::STATE_CONNECTED)}, db::ObjectOrder::Name,
-                            {.limit = 1'000'000}));
+  auto rows = TRY(repo.list({db::Column::State, to_word(v1::Host::STATE_CONNECTED)},
+                            db::ObjectOrder::Name, {.limit = 1'000'000}));
   for (auto& row : rows) {
     row.state = to_word(v1::Host::STATE_DISCONNECTED);
     TRY(repo.update_status(row, {.actor = "server", .time = now}));

@@ -57,7 +57,7 @@ Result<std::shared_ptr<const KnownHost>> Inventory::load(db::Host row) {
   known->status = TRY(document<v1::HostStatus>(row.status, "host " + row.uid));
   known->connected = host_state_of(row.state) == v1::Host::STATE_CONNECTED;
   for (const auto feature : split(row.link_features, ' ')) known->features.emplace_back(feature);
-  const db::HypervisorFilter filter{.host_uid = row.uid};
+  const db::Filter filter(db::Column::HostUid, row.uid);
   auto rows = TRY(db::HypervisorReader(tx_).list(filter, {.limit = kBatch}));
   for (auto& hypervisor : rows) {
     auto shown = TRY(to_proto(hypervisor));
@@ -92,7 +92,7 @@ Result<std::vector<db::Vm>> Inventory::vms_on(const std::string& host_uid) {
   db::VmReader reader(tx_);
   db::Page page{.limit = kBatch};
   while (true) {
-    auto rows = TRY(reader.list({.host_uid = host_uid}, db::ObjectOrder::Name, page));
+    auto rows = TRY(reader.list({db::Column::HostUid, host_uid}, db::ObjectOrder::Name, page));
     const bool more = rows.size() == static_cast<std::size_t>(kBatch);
     if (more) page.after = db::key_of(rows.back(), db::ObjectOrder::Name);
     std::ranges::move(rows, std::back_inserter(all));
@@ -225,8 +225,8 @@ Result<v1::Image> Inventory::show(const db::Image& row, PermissionSet permission
 }
 
 Result<std::optional<Error>> Inventory::deletion_refusal(const db::Host& row) {
-  const auto some =
-      TRY(db::VmReader(tx_).list({.host_uid = row.uid}, db::ObjectOrder::Name, {.limit = 1}));
+  const auto some = TRY(
+      db::VmReader(tx_).list({db::Column::HostUid, row.uid}, db::ObjectOrder::Name, {.limit = 1}));
   if (!some.empty()) {
     const auto count = std::to_string(TRY(db::VmReader(tx_).count_on(row.uid)));
     return std::optional(
@@ -238,8 +238,8 @@ Result<std::optional<Error>> Inventory::deletion_refusal(const db::Host& row) {
             .remedy("delete its machines first, or repeat the call with force: they then run on, "
                     "no longer managed"));
   }
-  const auto images =
-      TRY(db::ImageReader(tx_).list({.host_uid = row.uid}, db::ObjectOrder::Name, {.limit = 1}));
+  const auto images = TRY(db::ImageReader(tx_).list({db::Column::HostUid, row.uid},
+                                                    db::ObjectOrder::Name, {.limit = 1}));
   if (!images.empty())
     return std::optional(
         Error(Code::FailedPrecondition, "HOST_NOT_EMPTY",

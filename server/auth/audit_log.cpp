@@ -1,11 +1,15 @@
 #include "server/auth/audit_log.h"
 
-#include <charconv>
+#include <algorithm>
+#include <array>
 
 #include "base/crypto/sha256.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "db/repo/audit_repo.h"
-#include "server/auth/paging.h"
+#include "server/app/list_filter.h"
+#include "server/app/log_page.h"
+#include "server/app/words.h"
 
 namespace reeve::server {
 namespace {
@@ -28,6 +32,40 @@ v1::AuditEntry to_proto(const db::AuditEntry& row) {
   out.set_previous_hash(row.prev_hash);
   return out;
 }
+
+/// In the order of their numbers, which begins with success.
+constexpr std::string_view kCodes =
+    "ok cancelled unknown invalid_argument deadline_exceeded not_found already_exists "
+    "permission_denied resource_exhausted failed_precondition aborted out_of_range unimplemented "
+    "internal unavailable data_loss unauthenticated";
+
+Result<db::Restriction> of_code(const std::string& value, db::ReadTransaction&) {
+  const auto words = split(kCodes, ' ');
+  const auto number = std::ranges::find(words, TRY(filter_word(value, kCodes))) - words.begin();
+  return db::Restriction{.column = db::Column::Code, .value = std::int64_t{number}};
+}
+
+Result<db::Restriction> of_job(const std::string& value, db::ReadTransaction&) {
+  return db::Restriction{.column = db::Column::JobUid,
+                         .value = TRY(uid_of(value, "jobs", "filter"))};
+}
+
+constexpr LogPage::Log kLog{.number = db::Column::Sequence,
+                            .order_key = "sequence",
+                            .usual_order = "sequence desc",
+                            .indexed = {db::Column::Actor, db::Column::Resource}};
+
+constexpr auto kFilterKeys = std::to_array<FilterKey>({
+    {"actor", db::Column::Actor},
+    {"peer", db::Column::Peer},
+    {"method", db::Column::Method},
+    {"resource", db::Column::Resource},
+    {"reason", db::Column::Reason},
+    {.name = "code", .type = FilterKey::Type::Other, .read = of_code},
+    {.name = "job", .type = FilterKey::Type::Other, .read = of_job},
+    {"sequence", db::Column::Sequence, FilterKey::Type::Number},
+    {"time", db::Column::Time, FilterKey::Type::Time},
+});
 
 }  // namespace
 
@@ -73,21 +111,17 @@ void AuditLog::append(db::AuditEntry entry, std::function<void()> done) {
 
 Result<v1::ListAuditEntriesResponse> AuditLog::list(
     const v1::ListAuditEntriesRequest& request) const {
-  const int limit = TRY(page_limit(request.page_size()));
-  const auto position = TRY(read_page_token("audit", request.page_token()));
-  std::int64_t before = 0;
-  const auto* end = position.data() + position.size();
-  if (!position.empty() &&
-      (std::from_chars(position.data(), end, before).ptr != end || before <= 0)) {
-    return Error{Code::InvalidArgument, "BAD_PAGE_TOKEN", "page_token is not one of this list"};
-  }
-  const auto rows = TRY(readers_.read(
-      [&](db::ReadTransaction& tx) { return db::AuditReader(tx).list({}, before, limit); }));
-  v1::ListAuditEntriesResponse out;
-  for (const auto& row : rows) *out.add_entries() = to_proto(row);
-  if (static_cast<int>(rows.size()) == limit && rows.back().seq > 1)
-    out.set_next_page_token(make_page_token("audit", std::to_string(rows.back().seq)));
-  return out;
+  const auto filter = TRY(ListFilter::read(request.filter(), kFilterKeys, Labels::No, readers_));
+  const auto page = TRY(LogPage::of(request, kLog, "audit"));
+  return readers_.read([&](db::ReadTransaction& tx) -> Result<v1::ListAuditEntriesResponse> {
+    db::AuditReader reader(tx);
+    const auto piece = page.piece(filter.rows, 0, TRY(reader.last_seq()));
+    auto rows = TRY(reader.list(piece.filter, piece.page));
+    v1::ListAuditEntriesResponse response;
+    response.set_next_page_token(page.next_token(piece, rows, &db::AuditEntry::seq));
+    for (const auto& row : rows) *response.add_entries() = to_proto(row);
+    return response;
+  });
 }
 
 }  // namespace reeve::server

@@ -35,6 +35,7 @@ class AuditLog {
   /// writer's thread, or before append() returns.
   void append(db::AuditEntry entry, std::function<void()> done);
 
+  /// InvalidArgument/ BAD_FILTER, BAD_FIELD, BAD_PAGE_TOKEN.
   Result<v1::ListAuditEntriesResponse> list(const v1::ListAuditEntriesRequest& request) const;
 
  private:

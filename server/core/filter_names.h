@@ -4,6 +4,7 @@
 #include <string>
 
 #include "db/sqlite/transaction.h"
+#include "server/app/list_filter.h"
 
 namespace reeve::server {
 
@@ -12,5 +13,14 @@ namespace reeve::server {
 Result<std::string> host_in_filter(db::ReadTransaction& tx, const std::string& value);
 /// The same of what a job is about: a machine or an image. BAD_FILTER also when both are called so.
 Result<std::string> target_in_filter(db::ReadTransaction& tx, const std::string& value);
+
+/// Of lists whose objects are on hosts.
+inline constexpr FilterKey kHostKey{
+    .name = "host",
+    .type = FilterKey::Type::Other,
+    .read = [](const std::string& value, db::ReadTransaction& tx) -> Result<db::Restriction> {
+      return db::Restriction{.column = db::Column::HostUid,
+                             .value = TRY(host_in_filter(tx, value))};
+    }};
 
 }  // namespace reeve::server

@@ -1,6 +1,7 @@
 #include "server/app/host_service.h"
 
 #include <algorithm>
+#include <array>
 
 #include "db/repo/host_repo.h"
 #include "db/repo/hypervisor_repo.h"
@@ -48,8 +49,8 @@ Result<v1::DeleteHostResponse> contents(db::ReadTransaction& tx, Inventory& inve
     TRY(inventory.require_free(vm_name(row.uid)));
     found.add_vms(vm_name(row.uid));
   }
-  for (const auto& row : TRY(db::ImageReader(tx).list({.host_uid = host_uid}, db::ObjectOrder::Name,
-                                                      {.limit = kAllOfAHost}))) {
+  for (const auto& row : TRY(db::ImageReader(tx).list(
+           {db::Column::HostUid, host_uid}, db::ObjectOrder::Name, {.limit = kAllOfAHost}))) {
     TRY(inventory.require_free(image_name(row.uid)));
     found.add_images(image_name(row.uid));
   }
@@ -63,18 +64,19 @@ Status remove_contents(db::Transaction& tx, const v1::DeleteHostResponse& conten
   db::ImageRepo images(tx);
   for (const auto& name : contents.images()) TRY(images.remove(uid_part(name), "", change));
   db::HypervisorRepo hypervisors(tx);
-  for (const auto& row : TRY(hypervisors.list({.host_uid = host_uid}, {.limit = kAllOfAHost})))
+  for (const auto& row :
+       TRY(hypervisors.list({db::Column::HostUid, host_uid}, {.limit = kAllOfAHost})))
     TRY(hypervisors.remove(row.uid, "", change));
   return {};
 }
 
-constexpr std::array<FilterKey<db::HostFilter>, 1> kFilterKeys{{
-    {"state",
-     [](db::HostFilter& filter, const std::string& value) -> Status {
-       filter.state = TRY(filter_word(value, {"enrolled", "connected", "disconnected"}));
-       return {};
-     }},
-}};
+constexpr auto kFilterKeys = std::to_array<FilterKey>({
+    kUidKey,
+    {"state", db::Column::State, FilterKey::Type::Word, "enrolled connected disconnected"},
+    kDisplayNameKey,
+    kCreateTimeKey,
+    kUpdateTimeKey,
+});
 
 /// The row with what the mask names changed; nothing is written.
 Result<db::Host> updated(db::ReadTransaction& tx, const v1::UpdateHostRequest& request) {
@@ -124,11 +126,13 @@ class Hosts final : public HostService {
 
   Result<v1::ListHostsResponse> list(const Caller& caller,
                                      const v1::ListHostsRequest& request) override {
-    const auto query = TRY(query_of(parts_, request, kFilterKeys));
+    const auto query = TRY(query_of(parts_, request, {.keys = kFilterKeys}));
     v1::ListHostsResponse response;
     const auto add = [&](Inventory& inventory, const db::Host& row) -> Result<bool> {
       auto host = TRY(inventory.show(row, caller.permissions));
-      if (!query.matches(host)) return false;
+      const bool wanted =
+          TRY(query.filter.labels_match(inventory.tx(), db::ObjectKind::Host, host));
+      if (!wanted) return false;
       parts_.live->fill(host);
       *response.add_hosts() = std::move(host);
       return true;

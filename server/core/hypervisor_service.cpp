@@ -1,34 +1,32 @@
 #include "server/app/hypervisor_service.h"
 
+#include <array>
+
 #include "base/text.h"
 #include "db/repo/host_repo.h"
 #include "db/repo/hypervisor_repo.h"
 #include "server/app/errors.h"
 #include "server/app/views.h"
 #include "server/app/words.h"
+#include "server/core/filter_names.h"
 #include "server/core/list_page.h"
 
 namespace reeve::server {
 
 namespace {
 
-constexpr std::array<FilterKey<db::HypervisorFilter>, 3> kFilterKeys{{
-    {"id",
-     [](db::HypervisorFilter& filter, const std::string& value) -> Status {
-       filter.id_glob = value;
-       return {};
+constexpr auto kFilterKeys = std::to_array<FilterKey>({
+    {"id", db::Column::Name},
+    {"kind", db::Column::Kind, FilterKey::Type::Word, "core libvirt sim"},
+    kHostKey,
+    {.name = "available",
+     .type = FilterKey::Type::Other,
+     .read = [](const std::string& value, db::ReadTransaction&) -> Result<db::Restriction> {
+       const bool available = TRY(filter_flag(value));
+       return db::Restriction{.column = db::Column::State,
+                              .value = available ? "available" : "unavailable"};
      }},
-    {"kind",
-     [](db::HypervisorFilter& filter, const std::string& value) -> Status {
-       filter.kind = TRY(filter_word(value, {"core", "libvirt", "sim"}));
-       return {};
-     }},
-    {"available",
-     [](db::HypervisorFilter& filter, const std::string& value) -> Status {
-       filter.state = TRY(filter_flag(value)) ? "available" : "unavailable";
-       return {};
-     }},
-}};
+});
 
 struct Place {
   std::string host_uid{};
@@ -60,10 +58,13 @@ class Hypervisors final : public HypervisorService {
 
   Result<v1::ListHypervisorsResponse> list(const Caller&,
                                            const v1::ListHypervisorsRequest& request) override {
-    auto query = TRY(query_of(parts_, request, kFilterKeys, {.known = {"id"}, .usual = "id"}));
+    auto query = TRY(query_of(
+        parts_, request,
+        {.keys = kFilterKeys, .labels = Labels::No, .orders = {"id"}, .usual_order = "id"}));
     if (!request.parent().empty()) {
-      query.filter.host_uid = TRY(uid_of(request.parent(), "hosts", "parent"));
-      TRY(require_host(query.filter.host_uid));
+      const auto host_uid = TRY(uid_of(request.parent(), "hosts", "parent"));
+      TRY(require_host(host_uid));
+      query.filter.rows.also(db::Column::HostUid, host_uid);
     }
     v1::ListHypervisorsResponse response;
     const auto add = [&](Inventory&, const db::Hypervisor& row) -> Result<bool> {

@@ -1,5 +1,7 @@
 #include "server/app/image_service.h"
 
+#include <array>
+
 #include "db/repo/image_repo.h"
 #include "db/repo/job_repo.h"
 #include "server/app/validate.h"
@@ -52,24 +54,15 @@ Result<db::Image> updated(db::ReadTransaction& tx, const v1::UpdateImageRequest&
   return row;
 }
 
-constexpr std::array<FilterKey<db::ImageFilter>, 3> kFilterKeys{{
-    {"kind",
-     [](db::ImageFilter& filter, const std::string& value) -> Status {
-       filter.kind = TRY(filter_word(value, {"disk", "kernel", "initrd", "iso"}));
-       return {};
-     }},
-    {"state",
-     [](db::ImageFilter& filter, const std::string& value) -> Status {
-       filter.state = TRY(filter_word(value, {"importing", "ready", "incomplete"}));
-       return {};
-     }},
-    {.name = "host",
-     .find = [](db::ImageFilter& filter, const std::string& value,
-                db::ReadTransaction& tx) -> Status {
-       filter.host_uid = TRY(host_in_filter(tx, value));
-       return {};
-     }},
-}};
+constexpr auto kFilterKeys = std::to_array<FilterKey>({
+    kUidKey,
+    {"kind", db::Column::Kind, FilterKey::Type::Word, "disk kernel initrd iso"},
+    {"state", db::Column::State, FilterKey::Type::Word, "importing ready incomplete"},
+    kHostKey,
+    kDisplayNameKey,
+    kCreateTimeKey,
+    kUpdateTimeKey,
+});
 
 class Images final : public ImageService {
  public:
@@ -86,11 +79,13 @@ class Images final : public ImageService {
 
   Result<v1::ListImagesResponse> list(const Caller& caller,
                                       const v1::ListImagesRequest& request) override {
-    const auto query = TRY(query_of(parts_, request, kFilterKeys));
+    const auto query = TRY(query_of(parts_, request, {.keys = kFilterKeys}));
     v1::ListImagesResponse response;
     const auto add = [&](Inventory& inventory, const db::Image& row) -> Result<bool> {
       auto image = TRY(inventory.show(row, caller.permissions));
-      if (!query.matches(image)) return false;
+      const bool wanted =
+          TRY(query.filter.labels_match(inventory.tx(), db::ObjectKind::Image, image));
+      if (!wanted) return false;
       *response.add_images() = std::move(image);
       return true;
     };

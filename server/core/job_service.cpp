@@ -1,5 +1,7 @@
 #include "server/app/job_service.h"
 
+#include <array>
+
 #include "db/repo/job_repo.h"
 #include "server/app/errors.h"
 #include "server/app/views.h"
@@ -11,31 +13,27 @@ namespace reeve::server {
 
 namespace {
 
-constexpr std::array<FilterKey<db::JobFilter>, 4> kFilterKeys{{
-    {"state",
-     [](db::JobFilter& filter, const std::string& value) -> Status {
-       filter.state = TRY(filter_word(
-           value, {"running", "rolling_back", "parked", "succeeded", "failed", "cancelled"}));
-       return {};
+constexpr auto kFilterKeys = std::to_array<FilterKey>({
+    kUidKey,
+    {"state", db::Column::State, FilterKey::Type::Word,
+     "running rolling_back parked succeeded failed cancelled"},
+    {.name = "active",
+     .type = FilterKey::Type::Other,
+     .read = [](const std::string& value, db::ReadTransaction&) -> Result<db::Restriction> {
+       const bool active = TRY(filter_flag(value));
+       return db::Restriction{.column = db::Column::FinishTime, .negated = !active};
      }},
-    {"active",
-     [](db::JobFilter& filter, const std::string& value) -> Status {
-       filter.activity = TRY(filter_flag(value)) ? db::JobFilter::Activity::Active
-                                                 : db::JobFilter::Activity::Finished;
-       return {};
-     }},
-    {"kind",
-     [](db::JobFilter& filter, const std::string& value) -> Status {
-       filter.kind = value;
-       return {};
-     }},
+    {"kind", db::Column::Kind},
     {.name = "target",
-     .find = [](db::JobFilter& filter, const std::string& value,
-                db::ReadTransaction& tx) -> Status {
-       filter.target_uid = TRY(target_in_filter(tx, value));
-       return {};
+     .type = FilterKey::Type::Other,
+     .read = [](const std::string& value, db::ReadTransaction& tx) -> Result<db::Restriction> {
+       return db::Restriction{.column = db::Column::TargetUid,
+                              .value = TRY(target_in_filter(tx, value))};
      }},
-}};
+    {"actor", db::Column::Actor},
+    kCreateTimeKey,
+    {"end_time", db::Column::FinishTime, FilterKey::Type::Time},
+});
 
 class Jobs final : public JobService {
  public:
@@ -52,8 +50,11 @@ class Jobs final : public JobService {
   }
 
   Result<v1::ListJobsResponse> list(const Caller&, const v1::ListJobsRequest& request) override {
-    const auto query = TRY(query_of(parts_, request, kFilterKeys,
-                                    {.known = {"create_time"}, .usual = "create_time desc"}));
+    const auto query = TRY(query_of(parts_, request,
+                                    {.keys = kFilterKeys,
+                                     .labels = Labels::No,
+                                     .orders = {"create_time"},
+                                     .usual_order = "create_time desc"}));
     v1::ListJobsResponse response;
     const auto add = [&](Inventory&, const db::Job& row) -> Result<bool> {
       auto job = TRY(to_proto(row));

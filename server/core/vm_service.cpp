@@ -1,5 +1,7 @@
 #include "server/app/vm_service.h"
 
+#include <array>
+
 #include "db/repo/vm_repo.h"
 #include "server/app/views.h"
 #include "server/app/words.h"
@@ -10,19 +12,15 @@ namespace reeve::server {
 
 namespace {
 
-constexpr std::array<FilterKey<db::VmFilter>, 2> kFilterKeys{{
-    {"state",
-     [](db::VmFilter& filter, const std::string& value) -> Status {
-       filter.state = TRY(filter_word(value, {"creating", "stopped", "running", "paused", "crashed",
-                                              "missing", "unknown", "saved"}));
-       return {};
-     }},
-    {.name = "host",
-     .find = [](db::VmFilter& filter, const std::string& value, db::ReadTransaction& tx) -> Status {
-       filter.host_uid = TRY(host_in_filter(tx, value));
-       return {};
-     }},
-}};
+constexpr auto kFilterKeys = std::to_array<FilterKey>({
+    kUidKey,
+    {"state", db::Column::State, FilterKey::Type::Word,
+     "creating stopped running paused crashed missing unknown saved"},
+    kHostKey,
+    kDisplayNameKey,
+    kCreateTimeKey,
+    kUpdateTimeKey,
+});
 
 class Vms final : public VmService {
  public:
@@ -42,11 +40,12 @@ class Vms final : public VmService {
 
   Status list(const Caller& caller, const v1::ListVmsRequest& request,
               v1::ListVmsResponse& response) override {
-    const auto query = TRY(query_of(parts_, request, kFilterKeys));
+    const auto query = TRY(query_of(parts_, request, {.keys = kFilterKeys}));
     const auto add = [&](Inventory& inventory, const db::Vm& row) -> Result<bool> {
       auto& vm = *response.add_vms();
       TRY(inventory.show(row, caller.permissions, vm));
-      if (!query.matches(vm)) return response.mutable_vms()->RemoveLast(), false;
+      const bool wanted = TRY(query.filter.labels_match(inventory.tx(), db::ObjectKind::Vm, vm));
+      if (!wanted) return response.mutable_vms()->RemoveLast(), false;
       redact(vm);
       parts_.live->fill(vm);
       return true;

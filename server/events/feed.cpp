@@ -1,12 +1,14 @@
 #include "server/events/feed.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/log.h"
 #include "base/text.h"
 #include "db/repo/feed_repo.h"
 #include "server/app/errors.h"
-#include "server/app/list_request.h"
+#include "server/app/list_filter.h"
+#include "server/app/log_page.h"
 #include "server/app/views.h"
 #include "server/app/words.h"
 
@@ -15,14 +17,51 @@ namespace reeve::server {
 namespace {
 constexpr int kBatch = 256;
 
-/// The uid in the name of a resource that has events; empty when there is no name.
-Result<std::string> uid_in(std::string_view resource) {
-  if (resource.empty()) return std::string();
+/// The collection and uid in the name of a resource that has events.
+Result<std::pair<std::string_view, std::string>> place_of(std::string_view resource,
+                                                          std::string_view field) {
   for (const std::string_view collection : {"hosts", "vms", "images", "jobs"})
     if (resource.substr(0, resource.find('/')) == collection)
-      return uid_of(resource, collection, "resource");
-  return bad_field("resource", "must be hosts/{uid}, vms/{uid}, images/{uid} or jobs/{uid}");
+      return std::pair(collection, TRY(uid_of(resource, collection, field)));
+  return bad_field(field, "must be hosts/{uid}, vms/{uid}, images/{uid} or jobs/{uid}");
 }
+
+Result<db::Restriction> of_kind(const std::string& value, db::ReadTransaction&) {
+  const auto kind = TRY(filter_word(value, "hosts vms images jobs"));
+  return db::Restriction{.column = kind == "hosts" ? db::Column::ShownKind : db::Column::Kind,
+                         .value = kind.substr(0, kind.size() - 1)};
+}
+
+Result<db::Restriction> of_resource(const std::string& value, db::ReadTransaction&) {
+  auto [collection, uid] = TRY(place_of(value, "filter"));
+  return db::Restriction{.column = collection == "hosts" ? db::Column::ShownUid : db::Column::Uid,
+                         .value = std::move(uid)};
+}
+
+Result<db::Restriction> of_type(const std::string& value, db::ReadTransaction&) {
+  const bool gone = TRY(filter_word(value, "changed deleted")) == "deleted";
+  return db::Restriction{.column = db::Column::ShownGone, .value = std::int64_t{gone}};
+}
+
+Result<db::Restriction> of_job(const std::string& value, db::ReadTransaction&) {
+  return db::Restriction{.column = db::Column::JobUid,
+                         .value = TRY(uid_of(value, "jobs", "filter"))};
+}
+
+constexpr LogPage::Log kLog{.number = db::Column::Revision,
+                            .order_key = "revision",
+                            .usual_order = "revision",
+                            .indexed = {db::Column::Uid, db::Column::Kind}};
+
+constexpr auto kFilterKeys = std::to_array<FilterKey>({
+    {.name = "kind", .type = FilterKey::Type::Other, .read = of_kind},
+    {.name = "resource", .type = FilterKey::Type::Other, .read = of_resource},
+    {.name = "type", .type = FilterKey::Type::Other, .read = of_type},
+    {"actor", db::Column::Actor},
+    {.name = "job", .type = FilterKey::Type::Other, .read = of_job},
+    {"revision", db::Column::Revision, FilterKey::Type::Number},
+    {"time", db::Column::Time, FilterKey::Type::Time},
+});
 
 }  // namespace
 
@@ -261,30 +300,28 @@ bool Feed::wants(const Watcher& watcher, db::ObjectKind kind) const {
 
 Result<v1::ListEventsResponse> Feed::list(const Caller& caller,
                                           const v1::ListEventsRequest& request) {
+  auto rows = TRY(ListFilter::read(request.filter(), kFilterKeys, Labels::No, parts_.readers)).rows;
   const auto kinds = TRY(kinds_of(request.kinds()));
-  const int size = TRY(page_size_of(request.page_size()));
-  const std::string bound_to = "events\n" + request.resource() + "\n" +
-                               join({request.kinds().begin(), request.kinds().end()}, ",");
-  const auto after = TRY(parse_page_token(request.page_token(), bound_to));
+  if (!kinds.empty()) rows.also(db::any_of_kinds(kinds));
+  if (!request.resource().empty())
+    rows.also(db::Column::Uid, TRY(place_of(request.resource(), "resource")).second);
+  const auto page =
+      TRY(LogPage::of(request, kLog,
+                      "events\n" + request.resource() + "\n" +
+                          join({request.kinds().begin(), request.kinds().end()}, ",")));
   std::int64_t from = request.from_revision();
-  if (after) from = std::atoll(after->value.c_str());
   if (from < 0) return bad_field("from_revision", "must not be negative");
-  const std::string only = TRY(uid_in(request.resource()));
+  // Going up, what was given out is not asked for again: it may be compacted away by now.
+  if (!page.descending()) from = page.after().value_or(from);
   return parts_.readers.read([&](db::ReadTransaction& tx) -> Result<v1::ListEventsResponse> {
-    v1::ListEventsResponse response;
     db::FeedReader reader(tx);
     Inventory inventory(tx, parts_.loop.clock().wall());
-    const auto floor = TRY(reader.floor());
-    if (from == 0) from = floor;
-    const auto versions = TRY(only.empty() ? reader.versions(from, kinds, size + 1)
-                                           : reader.history_after(only, from, size + 1));
-    std::int64_t last = from;
+    if (from == 0) from = TRY(reader.floor());
+    const auto piece = page.piece(rows, from, TRY(reader.revision()));
+    auto versions = TRY(reader.list(from, piece.filter, piece.page));
+    v1::ListEventsResponse response;
+    response.set_next_page_token(page.next_token(piece, versions, &db::Version::revision));
     for (const auto& version : versions) {
-      if (response.events_size() == size) {
-        response.set_next_page_token(page_token({.value = std::to_string(last)}, bound_to));
-        break;
-      }
-      last = version.revision;
       auto event = TRY(render(inventory, version, caller.permissions, Detail::Then));
       if (event) *response.add_events() = std::move(*event);
     }

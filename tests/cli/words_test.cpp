@@ -155,6 +155,9 @@ TEST_CASE("completion offers files where a file is meant, and nothing in the wro
   CHECK(user.offered({"image", "import", ""}).empty());
   CHECK(user.offered({"image", "import", "x", "f", ""}).empty());
   CHECK(user.offered({"vm", "list", "--filter", ""}).empty());
+  CHECK(user.offered({"event", "list", "--order-by", ""}) == "revision\n");
+  CHECK(user.offered({"event", "audit", "--order-by", ""}) == "sequence\n");
+  CHECK(user.offered({"job", "list", "--order-by", ""}) == "create_time\n");
   CHECK(user.offered({"vm", "list", ""}).empty());
   CHECK(user.offered({"vm", "lst", ""}).empty());
   CHECK(user.offered({"vm", "create", "--label", "vm"}).empty());

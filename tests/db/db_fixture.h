@@ -6,6 +6,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "db/model/filter.h"
 #include "db/repo/host_repo.h"
 #include "db/repo/hypervisor_repo.h"
 #include "db/repo/image_repo.h"
@@ -37,6 +38,10 @@ inline WallTime at(std::int64_t seconds) {
 }
 inline db::Change by(std::string actor, std::int64_t seconds = 0, std::string job_uid = "") {
   return {.actor = std::move(actor), .job_uid = std::move(job_uid), .time = at(seconds)};
+}
+
+inline db::Filter like(db::Column column, const std::string& glob) {
+  return db::Filter().also({{column, db::Compare::Glob, glob}});
 }
 
 struct MemoryDb {

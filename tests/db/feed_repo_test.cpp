@@ -94,10 +94,14 @@ TEST_CASE("history and as-of show an object through time", "[db]") {
   must(feed.append(version(ObjectKind::Vm, "v1", 4, true)));
   CHECK(revisions(must(feed.history("v1", 0, 10))) == Revisions{4, 3, 1});
   CHECK(revisions(must(feed.history("v1", 4, 1))) == Revisions{3});
-  CHECK(revisions(must(feed.history_after("v1", 0, 10))) == Revisions{1, 3, 4});
-  CHECK(revisions(must(feed.history_after("v1", 1, 1))) == Revisions{3});
-  CHECK(must(feed.history_after("v1", 4, 10)).empty());
-  CHECK(reason_of(feed.history_after("v1", 5, 10)) == "REVISION_UNKNOWN");
+  const Filter of_v1(Column::Uid, "v1");
+  CHECK(revisions(must(feed.list(0, of_v1, {}))) == Revisions{1, 3, 4});
+  CHECK(revisions(must(feed.list(0, of_v1, {.descending = true}))) == Revisions{4, 3, 1});
+  CHECK(revisions(must(feed.list(1, of_v1, {.limit = 1}))) == Revisions{3});
+  CHECK(revisions(must(feed.list(1, of_v1, {.after = PageKey{"4"}, .descending = true}))) ==
+        Revisions{3});
+  CHECK(must(feed.list(4, of_v1, {})).empty());
+  CHECK(reason_of(feed.list(5, of_v1, {})) == "REVISION_UNKNOWN");
   CHECK(must(feed.as_of("v1", 2)).spec == "spec at 1");
   CHECK(must(feed.as_of("v1", 3)).spec == "spec at 3");
   CHECK(reason_of(feed.as_of("v1", 4)) == "NO_VERSION");
@@ -135,8 +139,8 @@ TEST_CASE("compaction keeps what the floor needs and announces the gap", "[db]")
   CHECK(must(feed.as_of("quiet", 5)).spec == "spec at 5");
   CHECK(revisions(must(feed.history("old", 0, 10))) == Revisions{6, 3});
   CHECK(must(feed.history("gone", 0, 10)).empty());
-  CHECK(revisions(must(feed.history_after("old", 5, 10))) == Revisions{6});
-  CHECK(reason_of(feed.history_after("old", 4, 10)) == "REVISION_COMPACTED");
+  CHECK(revisions(must(feed.list(5, {Column::Uid, "old"}, {}))) == Revisions{6});
+  CHECK(reason_of(feed.list(4, {Column::Uid, "old"}, {})) == "REVISION_COMPACTED");
 
   // The floor never moves back, nor beyond what was given out.
   must(feed.compact(2, 0, 100));

@@ -74,7 +74,7 @@ TEST_CASE("a hypervisor, a machine and an image come back as they were stored", 
   const auto found = must(HypervisorReader(tx).get_by_name("h1", "qemu"));
   CHECK(found.kind == "libvirt");
   CHECK(found.spec == "uri");
-  CHECK(must(HypervisorReader(tx).list({.host_uid = "h1"}, {})).size() == 1);
+  CHECK(must(HypervisorReader(tx).list({Column::HostUid, "h1"}, {})).size() == 1);
 
   auto vm = must(VmReader(tx).get_by_name("a-1"));
   vm.hypervisor_uid = "y1";
@@ -198,22 +198,22 @@ TEST_CASE("lists filter by host, state and name", "[db]") {
   Fleet fleet;
   auto tx = fleet.begin();
   VmRepo vms(tx);
-  const auto list = [&](const VmFilter& filter) {
+  const auto list = [&](const Filter& filter) {
     return names(must(vms.list(filter, ObjectOrder::Name, {})));
   };
   auto running = must(vms.get("v2"));
   running.state = "running";
   must(vms.update_status(running, by("a")));
   CHECK(list({}) == Names{"a-1", "a-2", "b-1", "c-1"});
-  CHECK(list({.host_uid = "h1"}) == Names{"a-1", "a-2"});
-  CHECK(list({.host_uid = "h1", .state = "running"}) == Names{"a-2"});
-  CHECK(list({.name_glob = "a-*"}) == Names{"a-1", "a-2"});
-  CHECK(list({.name_glob = "?-1"}) == Names{"a-1", "b-1", "c-1"});
-  CHECK(list({.name_glob = "b-1"}) == Names{"b-1"});
-  CHECK(list({.name_glob = "a*1"}) == Names{"a-1"});
-  CHECK(list({.name_glob = "[ab]*"}).empty());
-  CHECK(list({.name_glob = "\xff*"}).empty());
-  CHECK(list({.name_glob = "' OR 1=1 --"}).empty());
+  CHECK(list({Column::HostUid, "h1"}) == Names{"a-1", "a-2"});
+  CHECK(list(Filter(Column::HostUid, "h1").also(Column::State, "running")) == Names{"a-2"});
+  CHECK(list(like(Column::Name, "a-*")) == Names{"a-1", "a-2"});
+  CHECK(list(like(Column::Name, "?-1")) == Names{"a-1", "b-1", "c-1"});
+  CHECK(list(like(Column::Name, "b-1")) == Names{"b-1"});
+  CHECK(list(like(Column::Name, "a*1")) == Names{"a-1"});
+  CHECK(list(like(Column::Name, "[ab]*")).empty());
+  CHECK(list(like(Column::Name, "\xff*")).empty());
+  CHECK(list(like(Column::Name, "' OR 1=1 --")).empty());
 }
 
 TEST_CASE("names with odd characters are stored, found and matched literally", "[db]") {
@@ -225,9 +225,9 @@ TEST_CASE("names with odd characters are stored, found and matched literally", "
     must(vms.insert(vm_row("v" + std::to_string(i), odd[i]), by("a")));
   for (const auto& name : odd) {
     CHECK(must(vms.get_by_name(name)).name == name);
-    CHECK(names(must(vms.list({.name_glob = name}, ObjectOrder::Name, {}))) == Names{name});
+    CHECK(names(must(vms.list(like(Column::Name, name), ObjectOrder::Name, {}))) == Names{name});
   }
-  CHECK(names(must(vms.list({.name_glob = "[x*"}, ObjectOrder::Name, {}))) == Names{"[x]"});
+  CHECK(names(must(vms.list(like(Column::Name, "[x*"), ObjectOrder::Name, {}))) == Names{"[x]"});
 }
 
 TEST_CASE("paging visits every row once in every order and direction", "[db]") {

@@ -86,16 +86,18 @@ TEST_CASE("jobs are listed by activity, target, parent and time", "[db]") {
     if (i == 2) row.finish_time = at(3);
     must(jobs.insert(row, by("a", i)));
   }
-  const auto list = [&](const JobFilter& filter, bool descending = false) {
+  const auto list = [&](const Filter& filter, bool descending = false) {
     return uids(must(jobs.list(filter, {.limit = 10, .descending = descending})));
   };
+  const auto finished = Filter().also({{.column = Column::FinishTime, .negated = true}});
   CHECK(list({}) == Uids{"j1", "j2", "j3", "j4", "j5", "j6"});
   CHECK(list({}, true) == Uids{"j6", "j5", "j4", "j3", "j2", "j1"});
-  CHECK(list({.activity = JobFilter::Activity::Active}) == Uids{"j1", "j3", "j4", "j5", "j6"});
-  CHECK(list({.activity = JobFilter::Activity::Finished}) == Uids{"j2"});
-  CHECK(list({.target_uid = "v1"}) == Uids{"j1", "j2", "j3"});
-  CHECK(list({.parent_uid = "j1"}) == Uids{"j5", "j6"});
-  CHECK(list({.kind = "stop_vm", .state = "pending"}) == Uids{"j2", "j4", "j6"});
+  CHECK(list({Column::FinishTime, {}}) == Uids{"j1", "j3", "j4", "j5", "j6"});
+  CHECK(list(finished) == Uids{"j2"});
+  CHECK(list({Column::TargetUid, "v1"}) == Uids{"j1", "j2", "j3"});
+  CHECK(list({Column::ParentUid, "j1"}) == Uids{"j5", "j6"});
+  CHECK(list(Filter(Column::Kind, "stop_vm").also(Column::State, "pending")) ==
+        Uids{"j2", "j4", "j6"});
   CHECK(uids(must(jobs.active())) == Uids{"j1", "j3", "j4", "j5", "j6"});
   const auto middle = must(jobs.get("j3"));
   CHECK(uids(must(jobs.list({}, {.after = key_of(middle, ObjectOrder::CreateTime), .limit = 2}))) ==

@@ -96,7 +96,7 @@ TEST_CASE("every migration after the first keeps the data of the one before", "[
   must(migrate(*database, all));
   auto tx = must(database->begin_read());
   for (const auto order : {ObjectOrder::Name, ObjectOrder::CreateTime, ObjectOrder::UpdateTime}) {
-    const auto vms = must(VmReader(tx).list({.state = "running"}, order, {}));
+    const auto vms = must(VmReader(tx).list({Column::State, "running"}, order, {}));
     REQUIRE(vms.size() == 1);
     CHECK(vms[0].name == "web");
     CHECK(vms[0].spec == "\xaa");

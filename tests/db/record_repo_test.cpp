@@ -113,9 +113,15 @@ TEST_CASE("audit entries form a chain that shows any change", "[db]") {
       CHECK(must(audit.append(entry(i % 2 == 0 ? "eve" : "bob", "vms/v1", i), toy_hash)).seq == i);
     CHECK(must(audit.verify_chain(toy_hash)) == 5);
     CHECK(must(audit.verify_chain(toy_hash, 4)) == 2);
-    CHECK(must(audit.list({.actor = "bob"}, 0, 10)).size() == 3);
-    CHECK(must(audit.list({.resource = "vms/v1"}, 3, 10))[0].seq == 2);
-    CHECK(must(audit.list({.from = at(2), .until = at(4)}, 0, 10)).size() == 2);
+    CHECK(must(audit.list({Column::Actor, "bob"}, {})).size() == 3);
+    CHECK(must(audit.list({Column::Resource, "vms/v1"},
+                          {.after = PageKey{"3"}, .descending = true}))[0]
+              .seq == 2);
+    Filter between;
+    between.also({{Column::Time, Compare::AtLeast, time_value(at(2))}});
+    between.also({{Column::Time, Compare::Less, time_value(at(4))}});
+    CHECK(must(audit.list(between, {})).size() == 2);
+    CHECK(reason_of(audit.list({}, {.after = PageKey{"3x"}})) == "BAD_PAGE");
     // The program itself cannot rewrite the log.
     CHECK(reason_of(tx.execute("UPDATE audit SET actor = 'mallory' WHERE seq = 2")) ==
           "DB_CONSTRAINT");

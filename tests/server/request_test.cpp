@@ -136,24 +136,147 @@ TEST_CASE("a mask names fields that can be changed", "[app]") {
   CHECK(check_request(request).ok());
 }
 
-TEST_CASE("a filter is read, and what is wrong with it is said", "[app]") {
-  const auto terms =
-      parse_filter(R"(state = RUNNING AND display_name="web \"1\" *"  AND label.a.b = c)");
-  REQUIRE(terms.ok());
-  REQUIRE(terms.value().size() == 3);
-  CHECK(terms.value()[0].value == "RUNNING");
-  CHECK(terms.value()[1].value == "web \"1\" *");
-  CHECK(terms.value()[2].key == "label.a.b");
-  const auto single = parse_filter(R"(display_name = 'bo "x" \'y\' *' AND label.a = it's)");
-  REQUIRE(single.ok());
-  CHECK(single.value().at(0).value == "bo \"x\" 'y' *");
-  CHECK(single.value().at(1).value == "it's");
-  CHECK(parse_filter("display_name = 'bo").error().reason() == "BAD_FILTER");
-  CHECK(parse_filter("").value().empty());
-  for (const char* bad : {"=", "a", "a =", "a = b c = d", "a = \"b", "a = b AND", "a = b ANDc = d",
-                          "\xff = b", "a = \"b\\"})
-    CHECK(parse_filter(bad).error().reason() == "BAD_FILTER");
-  CHECK(parse_filter(std::string(5000, 'a')).error().reason() == "BAD_FILTER");
+namespace {
+
+/// "a=1|!b=2 & c>3": groups of OR joined by AND, or the reason of the refusal.
+std::string read_filter(std::string_view text) {
+  const auto groups = parse_filter(text);
+  if (!groups.ok()) return std::string(groups.error().reason());
+  constexpr std::string_view kSigns[] = {"=", "<", "<=", ">", ">=", ":"};
+  std::string out;
+  for (const auto& group : groups.value()) {
+    if (!out.empty()) out += " & ";
+    for (const auto& term : group) {
+      if (&term != &group.front()) out += "|";
+      out += (term.negated ? "!" : "") + term.key;
+      out.append(kSigns[static_cast<int>(term.sign)]).append(term.value);
+    }
+  }
+  return out;
+}
+
+std::string message_of(std::string_view filter) {
+  const auto groups = parse_filter(filter);
+  return groups.ok() ? std::string() : groups.error().message();
+}
+
+}  // namespace
+
+TEST_CASE("a filter is groups of restrictions joined by OR, which AND joins", "[app]") {
+  const std::pair<const char*, const char*> rows[] = {
+      {"", ""},
+      {"   ", ""},
+      {"a = 1", "a=1"},
+      {"  a=1  ", "a=1"},
+      {R"(state = RUNNING AND display_name="web \"1\" *"  AND label.a.b = c)",
+       "state=RUNNING & display_name=web \"1\" * & label.a.b=c"},
+      {R"(display_name = 'bo "x" \'y\' *' AND label.a = it's)",
+       "display_name=bo \"x\" 'y' * & label.a=it's"},
+      {"a != 1", "!a=1"},
+      {"a<1 AND b <= 2 AND c>3 AND d >=4 AND label.e:*", "a<1 & b<=2 & c>3 & d>=4 & label.e:*"},
+      {"t > 2026-11-01T00:00:00+01:00", "t>2026-11-01T00:00:00+01:00"},
+      {"n > -5", "n>-5"},
+      {"a = b!", "a=b!"},
+      {"a = AND", "a=AND"},
+      {"a = ''", "a="},
+      {"NOT a = 1", "!a=1"},
+      {"-a = 1", "!a=1"},
+      {"- a = 1", "!a=1"},
+      {"NOT a != 1", "a=1"},
+      {"NOT a > 1", "!a>1"},
+      {"NOTE = x AND ORIGIN = y AND ANDY = z", "NOTE=x & ORIGIN=y & ANDY=z"},
+      {"a=1 OR a=2", "a=1|a=2"},
+      {"a=1 OR a=2 AND b=3", "a=1|a=2 & b=3"},
+      {"b=3 AND a=1 OR a=2", "b=3 & a=1|a=2"},
+      {"a=1 OR NOT b=2 OR -c=3", "a=1|!b=2|!c=3"},
+      {"(a=1)", "a=1"},
+      {"( a = 1 OR b = 2 ) AND c = 3", "a=1|b=2 & c=3"},
+      {"c=3 AND(a=1 OR b=2)", "c=3 & a=1|b=2"},
+      {"(a=1 AND b=2) AND c=3", "a=1 & b=2 & c=3"},
+      {"((a=1) OR ((b=2)))", "a=1|b=2"},
+      {"NOT (a=1 OR b=2)", "!a=1 & !b=2"},
+      {"NOT(a=1 AND b!=2)", "!a=1|b=2"},
+      {"-(a=1 AND b=2) OR c=3", "!a=1|!b=2|c=3"},
+      {"NOT (NOT (a=1 OR b=2))", "a=1|b=2"},
+  };
+  for (const auto& [filter, groups] : rows) {
+    CAPTURE(filter);
+    CHECK(read_filter(filter) == groups);
+  }
+  const auto sixteen = [](std::string_view joint, int count) {
+    std::string filter = "a=0";
+    for (int i = 1; i < count; ++i) filter.append(joint).append("a=1");
+    return filter;
+  };
+  for (const auto* joint : {" AND ", " OR "}) {
+    CHECK(parse_filter(sixteen(joint, 16)).ok());
+    CHECK(read_filter(sixteen(joint, 17)) == "BAD_FILTER");
+  }
+}
+
+TEST_CASE("what is wrong with a filter is said, whatever it is", "[app]") {
+  for (const char* bad : {"=",
+                          "a",
+                          "a =",
+                          "a = b c = d",
+                          "a = \"b",
+                          "a = 'b",
+                          "a = b AND",
+                          "a = b OR",
+                          "a = b ANDc = d",
+                          "a = b AND AND c = d",
+                          "a = b OR OR c = d",
+                          "AND a = b",
+                          "OR = 1",
+                          "\xff = b",
+                          "a = \"b\\",
+                          "a == b",
+                          "a =! b",
+                          "a ! b",
+                          "a ~ b",
+                          "a <> b",
+                          "NOT",
+                          "-",
+                          "NOT NOT a = b",
+                          "--a = b",
+                          "NOT -a = b",
+                          "()",
+                          "(",
+                          ")",
+                          "(a = b",
+                          "a = b)",
+                          "(a = b))",
+                          "(a = b) (c = d)",
+                          "a = (b)",
+                          "a = b OR (c = d AND e = f)",
+                          "(a = b AND c = d) OR e = f",
+                          "NOT ((a = b OR c = d) AND e = f)",
+                          "a : ",
+
+                          "((((((((((a = b))))))))))"}) {
+    CAPTURE(bad);
+    CHECK(read_filter(bad) == "BAD_FILTER");
+  }
+  for (const auto& hostile :
+       {std::string(4096, '('), std::string(4096, ')'), std::string(4096, '-'),
+        std::string(5000, 'a'), "a = " + std::string(4000, '"'), "a = \"" + std::string(4000, '\\'),
+        std::string("a = b\0c", 7) + ")", std::string(2048, '(') + "a=1" + std::string(2000, ')')})
+    CHECK(read_filter(hostile) == "BAD_FILTER");
+  std::string nots;
+  while (nots.size() < 4000) nots += "NOT ";
+  CHECK(read_filter(nots + "a = b") == "BAD_FILTER");
+  CHECK(message_of("a = b OR (c = d AND e = f)").find("instead of") != std::string::npos);
+  CHECK(message_of("a = b AND AND").find("where it has AND") != std::string::npos);
+  CHECK(message_of("a = b)").find("without '('") != std::string::npos);
+  CHECK(message_of(std::string(9, '(') + "a=1").find("8 deep") != std::string::npos);
+  // Cut anywhere it is read or refused, never more.
+  const std::string whole =
+      R"(NOT (a = "b \" c" OR -d >= 'e') AND (label.f:* OR g != h) AND create_time < 2026)";
+  for (std::size_t cut = 0; cut <= whole.size(); ++cut)
+    for (const auto& part : {whole.substr(0, cut), whole.substr(cut)}) {
+      const auto outcome = parse_filter(part);
+      if (!outcome.ok()) CHECK(outcome.error().reason() == "BAD_FILTER");
+    }
 }
 
 TEST_CASE("a page token belongs to one list", "[app]") {

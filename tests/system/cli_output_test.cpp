@@ -1,4 +1,5 @@
 // What the command prints, in every format: names for people, the API's own objects for programs.
+#include <algorithm>
 #include <regex>
 
 #include <catch2/catch.hpp>
@@ -101,6 +102,40 @@ TEST_CASE("people read names where the API has uids", "[system][root]") {
   CHECK(estate.reeve({"event", "list", "--resource", "web", "-o", "csv"}).output ==
         estate.reeve({"event", "list", "--resource", vm, "-o", "csv"}).output);
   CHECK(estate.reeve({"event", "list", "--resource", "nobody"}).exit_code == 3);
+  CHECK(found({"vm", "list", "--filter", "state = RUNNING OR NOT display_name = mail"}) ==
+        std::vector{vm});
+  CHECK(found({"vm", "list", "--filter", "create_time < 2000-01-01T00:00:00Z"}) == lines_of(""));
+  const auto nested = estate.reeve({"vm", "list", "-f", "uid = a OR (uid = b AND host = host-1)"});
+  CHECK(nested.exit_code == 2);
+  CHECK(has(nested.errors, "instead of"));
+}
+
+TEST_CASE("events and the audit log are listed by filter, in both orders", "[system][root]") {
+  const Estate estate{kSimulated};
+  const auto vm = estate.reeve_json(create_line("web")).at("target").get<std::string>();
+  estate.reeve_json({"vm", "delete", "web", "--yes"});
+  const auto resources = [&](const std::vector<std::string>& line) {
+    return lines_of(estate.reeve(with({"event", "list", "-o", "name"}, line)).output);
+  };
+  CHECK(resources({"-f", "type = DELETED"}) == std::vector{vm});
+  auto changes = resources({"-f", "kind = vms OR kind = jobs"});
+  REQUIRE(changes.size() > 4);
+  CHECK(resources({"--kind", "vms", "--kind", "jobs"}) == changes);
+  std::ranges::reverse(changes);
+  CHECK(resources({"-f", "kind = vms OR kind = jobs", "--order-by", "revision desc"}) == changes);
+  CHECK(resources({"-f", "kind = vms AND kind = jobs"}) == lines_of(""));
+
+  const auto audit = [&](const std::vector<std::string>& line) {
+    return estate.reeve_json(with({"event", "audit"}, line));
+  };
+  const auto all = audit({});
+  const auto deletions = audit({"-f", "method = \"*/DeleteVm\" AND code = OK"});
+  REQUIRE(deletions.size() == 1);
+  CHECK(deletions.at(0).at("resource") == vm);
+  CHECK(audit({"-f", "NOT method = \"*/DeleteVm\""}).size() == all.size() - 1);
+  CHECK(audit({"--order-by", "sequence"}).at(0).at("sequence") == "1");
+  CHECK(all.at(0).at("sequence") == std::to_string(all.size()));
+  CHECK(estate.reeve({"event", "audit", "-f", "code = 7"}).exit_code == 2);
 }
 
 TEST_CASE("every format is what it says, or is refused", "[system][root]") {

@@ -136,6 +136,29 @@ TEST_CASE("a watch shows what changed after the list, and events are kept", "[sy
     CHECK(watch.hears("StartVm filler-3  SUCCEEDED"));
     CHECK(watch.heard().find("UpdateVm") == std::string::npos);
   }
+  {
+    // OR and NOT hold in a watch, too.
+    Dialogue watch(estate.reeve_argv({"vm", "list", "-w", "-f",
+                                      "display_name = web OR NOT display_name = \"filler-*\""}),
+                   Dialogue::On::Pipes);
+    REQUIRE(watch.hears("web"));
+    estate.reeve_json({"vm", "update", "filler-1", "--description", "not meant"});
+    create_vm(estate, "mail");
+    CHECK(watch.hears("mail  STOPPED"));
+    estate.reeve_json({"vm", "start", "web"});
+    CHECK(watch.hears("web  RUNNING"));
+    CHECK(watch.heard().find("filler-1") == std::string::npos);
+  }
+  {
+    // A watch asks for one object more, for which a full filter has no room.
+    std::string full = "display_name = web";
+    for (int i = 1; i < 16; ++i) full += " OR display_name = web";
+    CHECK(estate.reeve({"vm", "list", "-f", full}).exit_code == 0);
+    const auto refused = estate.reeve({"vm", "list", "-f", full, "--watch"});
+    CHECK(refused.exit_code == 2);
+    CHECK(refused.output.empty());
+    CHECK(has(refused.errors, "a watch adds a restriction"));
+  }
   for (const std::vector<std::string>& list :
        {std::vector<std::string>{"host", "list"}, {"image", "list"}, {"job", "list"}}) {
     CAPTURE(list);

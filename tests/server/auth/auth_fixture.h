@@ -45,10 +45,11 @@ struct AuthFixture {
   }
   /// Oldest first.
   std::vector<db::AuditEntry> audit_rows() {
-    auto rows =
-        store->readers()
-            .read([](db::ReadTransaction& tx) { return db::AuditReader(tx).list({}, 0, 100); })
-            .value();
+    auto rows = store->readers()
+                    .read([](db::ReadTransaction& tx) {
+                      return db::AuditReader(tx).list({}, {.limit = 100, .descending = true});
+                    })
+                    .value();
     std::ranges::reverse(rows);
     return rows;
   }

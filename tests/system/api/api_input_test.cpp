@@ -28,6 +28,12 @@ constexpr int kUnauthenticated = 16;
 const Row kRows[] = {
     {"VmService/ListVms", R"({"filter":"state = NONSENSE"})", kInvalid, "BAD_FILTER"},
     {"HypervisorService/ListHypervisors", R"({"filter":"label.a = b"})", kInvalid, "BAD_FILTER"},
+    {"VmService/ListVms", R"({"filter":"state = RUNNING OR (label.a:* AND uid = x)  "})", kInvalid,
+     "BAD_FILTER"},
+    {"JobService/ListJobs", R"({"filter":"NOT NOT active = true"})", kInvalid, "BAD_FILTER"},
+    {"EventService/ListEvents", R"({"filter":"time > yesterday"})", kInvalid, "BAD_FILTER"},
+    {"EventService/ListEvents", R"({"order_by":"time"})", kInvalid, "BAD_FILTER"},
+    {"EventService/ListAuditEntries", R"({"filter":"code = NONSENSE"})", kInvalid, "BAD_FILTER"},
     {"VmService/CreateVm",
      R"({"vm":{"display_name":"x","spec":{"cpus":1,"memory_mib":64}}})",  // nothing to boot from
      kInvalid, "BAD_FIELD"},

@@ -177,7 +177,9 @@ const std::map<std::string, std::vector<std::string>>& bad_texts() {
   static const std::map<std::string, std::vector<std::string>> texts{
       {"request_id", {"x", "00000000-0000-4000-8000-00000000000g"}},
       {"page_token", {"garbage", "AAAA"}},
-      {"filter", {"x", "no such = = term", "nosuchkey = 1", std::string(5000, 'a')}},
+      {"filter",
+       {"x", "no such = = term", "nosuchkey = 1", std::string(5000, 'a'), std::string(4096, '('),
+        "NOT NOT a = b", "a = \"b"}},
       {"order_by", {"nonsense", "' OR 1=1 --"}},
       {"display_name", {"-x", "a b", "../x", std::string(64, 'a')}},
       {"host_display_name", {std::string(64, 'a')}},
