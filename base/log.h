@@ -55,7 +55,7 @@ void guest_warning(std::string_view message, Fields fields = {});
 
 /// Lines below `level` are not written. Default Info.
 void set_level(Level level);
-/// Replaces stderr, for tests; an empty function restores it. Set before other threads log.
+/// Takes the lines in place of stderr; an empty function restores it. Set before other threads log.
 void set_sink(std::function<void(std::string_view line)> sink);
 
 }  // namespace reeve::log

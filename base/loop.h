@@ -37,7 +37,8 @@ class Loop {
   virtual const Clock& clock() const = 0;
 };
 
-/// A Loop on a thread of its own. Tasks over 5 ms are logged as warnings with the loop's name.
+/// A Loop on a thread of its own. Tasks over 5 ms are logged as warnings with the loop's name, in a
+/// line a minute at most (base/slow_tasks.h).
 class ThreadLoop final : public Loop {
  public:
   /// `name` is the thread's name: at most 15 characters.

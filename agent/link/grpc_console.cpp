@@ -1,5 +1,9 @@
 #include "agent/link/grpc_console.h"
 
+#include <optional>
+#include <utility>
+
+#include "agent/executor/convert.h"
 #include "base/log.h"
 #include "reeve/agent/v1/link_service.grpc.pb.h"
 
@@ -7,6 +11,7 @@ namespace reeve::agent {
 namespace {
 
 constexpr std::size_t kMostRelays = 64;
+constexpr std::size_t kMostRefusals = 64;  // at a time
 constexpr std::size_t kChunk = 32u << 10;
 
 }  // namespace
@@ -17,10 +22,11 @@ class GrpcConsoles::Relay final
     : public grpc::ClientBidiReactor<v1::RelayConsoleRequest, v1::RelayConsoleResponse> {
  public:
   Relay(GrpcConsoles& owner, const std::shared_ptr<grpc::Channel>& channel,
-        const v1::OpenConsole& request)
+        const v1::OpenConsole& request, std::optional<Error> refusal)
       : owner_(owner),
         stub_(v1::LinkService::NewStub(channel)),
         uid_(request.guest()),
+        refusal_(std::move(refusal)),
         next_(request.from_offset()) {
     outgoing_.set_ticket(request.ticket());
   }
@@ -38,13 +44,16 @@ class GrpcConsoles::Relay final
 
  private:
   void attach() {
-    auto reader = owner_.consoles_.attach(uid_, [this] { look(); });
-    if (!reader.ok()) {
-      log::warning("console cannot be relayed", reader.error(), {{"guest", uid_}});
-      return context_.TryCancel();
+    {
+      Lock lock(mutex_);
+      if (refusal_) return;
     }
+    auto reader = owner_.consoles_.attach(uid_, [this] { look(); });
     Lock lock(mutex_);
-    reader_ = reader.value();
+    if (reader.ok())
+      reader_ = reader.value();
+    else
+      refusal_ = reader.error();
   }
 
   /// There may be output, or room for what waits to be typed.
@@ -53,7 +62,7 @@ class GrpcConsoles::Relay final
     pump();
     // Without a read under way only a write tells that the server has hung up: one without content.
     Lock lock(mutex_);
-    if (typed_.empty() || writing_ || ended_) return;
+    if (typed_.empty() || writing_ || refused_ || ended_) return;
     outgoing_.Clear();
     writing_ = true;
     StartWrite(&outgoing_);
@@ -62,9 +71,10 @@ class GrpcConsoles::Relay final
   /// Sends the next bytes unless a write is in flight.
   void pump() {
     Lock lock(mutex_);
-    if (writing_ || ended_) return;
+    if (writing_ || refused_ || ended_) return;
+    if (refusal_) return refuse(*refusal_);
     auto chunk = owner_.consoles_.read(uid_, next_, kChunk);
-    if (!chunk.ok()) return context_.TryCancel();
+    if (!chunk.ok()) return refuse(chunk.error());
     if (chunk.value().data.empty()) return;
     auto& output = *outgoing_.mutable_output();
     output.set_offset(static_cast<std::int64_t>(chunk.value().offset));
@@ -73,6 +83,15 @@ class GrpcConsoles::Relay final
     output.set_data(std::move(chunk.value().data));
     writing_ = true;
     StartWrite(&outgoing_);
+  }
+
+  /// The server hangs up on it; one that does not know of refusals, at the end of the messages.
+  void refuse(const Error& why) REEVE_REQUIRES(mutex_) {
+    log::warning("console cannot be relayed", why, {{"guest", uid_}});
+    *outgoing_.mutable_refusal() = to_proto(why);
+    writing_ = refused_ = true;
+    StartWriteLast(&outgoing_, {});
+    if (!std::exchange(typed_, {}).empty()) StartRead(&incoming_);  // to hear it hang up
   }
 
   /// Hands on what was read, and reads on when the guest's console has taken all of it.
@@ -98,6 +117,7 @@ class GrpcConsoles::Relay final
       Lock lock(mutex_);
       if (ended_) return;
       typed_ = std::move(*incoming_.mutable_input());
+      if (refused_) typed_.clear();
       if (typed_.empty()) return StartRead(&incoming_);
     }
     type();
@@ -126,10 +146,12 @@ class GrpcConsoles::Relay final
   v1::RelayConsoleRequest outgoing_;
   v1::RelayConsoleResponse incoming_;
   Mutex mutex_;
+  std::optional<Error> refusal_ REEVE_GUARDED_BY(mutex_);  // known before there was a reader
   Consoles::ReaderId reader_ REEVE_GUARDED_BY(mutex_) = 0;
   std::int64_t next_ REEVE_GUARDED_BY(mutex_);
-  bool writing_ REEVE_GUARDED_BY(mutex_) = true;  // the ticket
-  std::string typed_ REEVE_GUARDED_BY(mutex_);    // what the guest's console has not taken yet
+  bool writing_ REEVE_GUARDED_BY(mutex_) = true;   // the ticket
+  std::string typed_ REEVE_GUARDED_BY(mutex_);     // what the guest's console has not taken yet
+  bool refused_ REEVE_GUARDED_BY(mutex_) = false;  // nothing more is written
   bool ended_ REEVE_GUARDED_BY(mutex_) = false;
 };
 
@@ -145,9 +167,13 @@ void GrpcConsoles::open(const v1::OpenConsole& request) {
   const auto channel = link_.channel();
   if (!channel) return;
   Lock lock(mutex_);
-  if (relays_.size() >= kMostRelays)
+  if (relays_.size() >= kMostRelays + kMostRefusals)
     return log::warning("too many consoles are open", {{"limit", kMostRelays}});
-  auto relay = std::make_unique<Relay>(*this, channel, request);
+  std::optional<Error> refusal;
+  if (relays_.size() >= kMostRelays)
+    refusal = Error{Code::ResourceExhausted, "CONSOLE_LIMIT",
+                    "the host has " + std::to_string(kMostRelays) + " consoles open"};
+  auto relay = std::make_unique<Relay>(*this, channel, request, std::move(refusal));
   Relay* raw = relay.get();
   relays_.emplace(raw, std::move(relay));
   raw->begin();

@@ -8,8 +8,8 @@
 
 namespace reeve::agent {
 
-/// At most 64 relays at a time; further requests are refused by not opening them, and time out at
-/// the server.
+/// At most 64 relays at a time. What cannot be relayed is refused on a relay that says why; beyond
+/// 128, too many for that, requests time out at the server.
 class GrpcConsoles final : public ConsoleRelays {
  public:
   /// Both outlive the object, and `consoles` every relay: end the link's channel first.

@@ -6,11 +6,11 @@
 
 #include "base/check.h"
 #include "base/sim_loop.h"
-#include "hypervisor_core/accel/accelerator.h"
 #include "hypervisor_core/bus/bus.h"
 #include "hypervisor_core/chipset/exit_ports.h"
 #include "hypervisor_core/fuzz/harness.h"
 #include "hypervisor_core/fuzz/input.h"
+#include "hypervisor_core/fuzz/still_machine.h"
 #include "hypervisor_core/memory/layout.h"
 #include "hypervisor_core/pci/root.h"
 #include "hypervisor_core/virtio/devices/rng.h"
@@ -21,35 +21,6 @@ using namespace reeve;
 using namespace reeve::core;
 
 namespace {
-
-/// Takes every message and every doorbell.
-class Partition final : public accel::Partition, public accel::Doorbells {
- public:
-  Status set_memory(const accel::MemorySlot&) override { return {}; }
-  Status take_dirty(std::uint32_t, std::span<std::uint64_t>) override { return {}; }
-  Result<std::unique_ptr<accel::Vcpu>> create_vcpu(std::uint32_t) override {
-    return Error{Code::ResourceExhausted, "NO_INTERRUPT_ROUTE", "no vCPU here"};
-  }
-  void set_irq(std::uint32_t, bool) override {}
-  Result<std::unique_ptr<accel::MsiLine>> create_msi_line() override {
-    return std::unique_ptr<accel::MsiLine>(std::make_unique<Line>());
-  }
-  Result<accel::InterruptControllerState> interrupt_state() const override {
-    return accel::InterruptControllerState{};
-  }
-  Status set_interrupt_state(const accel::InterruptControllerState&) override { return {}; }
-  Result<std::uint64_t> clock() const override { return std::uint64_t{0}; }
-  Status set_clock(std::uint64_t) override { return {}; }
-  accel::Doorbells* doorbells() override { return this; }
-  Status attach(Gpa, int) override { return {}; }
-  Status detach(Gpa, int) override { return {}; }
-
- private:
-  struct Line final : accel::MsiLine {
-    Status route(const accel::MsiMessage&) override { return {}; }
-    void raise() override {}
-  };
-};
 
 struct Events final : MachineEvents {
   void raise(MachineEvent, std::uint32_t) override {}
@@ -64,7 +35,8 @@ struct Entropy final : Random {
 struct Machine {
   SimWorld world{1};
   SimLoop control{world};
-  Partition partition{};
+  std::unique_ptr<accel::Partition> partition{
+      fuzz::StillAccelerator().create_partition({}).value()};
   Events events{};
   ResetControl reset_control{events};
   Bus mmio{};
@@ -75,7 +47,7 @@ struct Machine {
 
   Machine() {
     transport =
-        virtio::TransportPci::create(device, {fuzz::shared_memory(), partition, control}).value();
+        virtio::TransportPci::create(device, {fuzz::shared_memory(), *partition, control}).value();
     REEVE_CHECK(root.add(*transport).ok());
   }
   ~Machine() {

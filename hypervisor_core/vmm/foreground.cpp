@@ -15,6 +15,9 @@
 namespace reeve::core::vmm {
 namespace {
 
+/// The machine rings for every byte of console output; it is heard this often at most.
+constexpr int kRestMs = 2;
+
 int exit_code_of(const v1::ExitReport& report) {
   switch (report.kind()) {
     case v1::ExitReport::KIND_GUEST_POWER_OFF: return 0;
@@ -67,13 +70,16 @@ Result<int> run_in_foreground(v1::MachineConfig config, const CellOptions& cell)
   auto network = TRY(HostNetwork::open(config));
   auto jail = TRY(enter_cell(cell, config, {.root = root}, {}));
   const auto accelerator = TRY(open_accelerator());
-  const Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake) return errno_error("eventfd");
-  const auto ring = [fd = wake.get()] { (void)eventfd_write(fd, 1); };
-  VmOptions options{.on_change = ring, .open_network = network.opener()};
+  const Fd changed(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  const Fd said(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!changed || !said) return errno_error("eventfd");
+  const auto ring = [](const Fd& bell) {
+    return [fd = bell.get()] { (void)eventfd_write(fd, 1); };
+  };
+  VmOptions options{.on_change = ring(changed), .open_network = network.opener()};
   if (jail) options.prepare_thread = sandbox::narrow_thread;
   auto vm = TRY(Vm::create(config, *accelerator, options));
-  vm->console().set_listener(ring);
+  vm->console().set_listener(ring(said));
   if (jail) {
     TRY(jail->close());
     std::fprintf(stderr, "reeve-vmm: jail: %s\n", jail->report().text().c_str());
@@ -81,15 +87,17 @@ Result<int> run_in_foreground(v1::MachineConfig config, const CellOptions& cell)
   TRY(vm->start());
 
   std::uint64_t offset = 0;
-  bool input_open = true;
+  bool input_open = true, resting = false;
   while (vm->state() != Vm::State::Ended) {
-    std::array<pollfd, 2> wait{
-        {{wake.get(), POLLIN, 0}, {input_open ? STDIN_FILENO : -1, POLLIN, 0}}};
-    (void)poll(wait.data(), wait.size(), -1);
-    eventfd_t ignored = 0;
-    (void)eventfd_read(wake.get(), &ignored);
+    std::array<pollfd, 3> wait{{{changed.get(), POLLIN, 0},
+                                {resting ? -1 : said.get(), POLLIN, 0},
+                                {input_open ? STDIN_FILENO : -1, POLLIN, 0}}};
+    (void)poll(wait.data(), wait.size(), resting ? kRestMs : -1);
+    eventfd_t rings = 0;
+    (void)eventfd_read(changed.get(), &rings);
+    resting = eventfd_read(said.get(), &rings) == 0;
     show_output(*vm, offset);
-    if ((wait[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0) input_open = take_input(*vm);
+    if ((wait[2].revents & (POLLIN | POLLHUP | POLLERR)) != 0) input_open = take_input(*vm);
   }
   show_output(*vm, offset);
   vm->console().set_listener({});

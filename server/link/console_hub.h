@@ -50,8 +50,8 @@ class ConsoleHub {
     std::string host_uid{};
     std::int64_t from_offset = -1;
   };
-  /// Asks the agent for a relay. The session's output ends with Unavailable/HOST_UNREACHABLE when
-  /// none comes. FailedPrecondition/CONSOLE_WRITER_TAKEN.
+  /// Asks the agent for a relay. The session's output ends with the agent's reason when it refuses,
+  /// with Unavailable/HOST_UNREACHABLE when none comes. FailedPrecondition/CONSOLE_WRITER_TAKEN.
   Result<std::shared_ptr<ConsoleSession>> attach(const Place& place, ConsoleMode mode);
   /// Takes a ticket, once. NotFound/TICKET_UNKNOWN, also when another host presents it.
   Result<std::shared_ptr<ConsoleSession>> redeem(const std::string& ticket,

@@ -1,5 +1,6 @@
 #include "server/link/console_relay.h"
 
+#include "server/app/errors.h"
 #include "server/rpc/status_to_grpc.h"
 
 namespace reeve::server {
@@ -43,6 +44,8 @@ void ConsoleRelay::OnReadDone(bool ok) {
     session_->output.push({.offset = output.offset(),
                            .lost_bytes = output.lost_bytes(),
                            .bytes = std::move(*output.mutable_data())});
+  } else if (reading_.has_refusal()) {
+    return end(to_error(reading_.refusal()));
   }
   pump_reads();
 }

@@ -82,6 +82,7 @@ Status CoreDriver::pause(std::string_view uid) {
   // From here on it is paused because that was asked for, whatever became of its save.
   TRY(remove_file(state_file(guest.record)));
   guest.record.clear_saving();
+  guest.record.clear_end_reason();
   return keep(guest);
 }
 

@@ -28,7 +28,6 @@ void judge(const v1::ExitReport& report, GuestSeen& seen) {
       if (report.code() != 0) break;  // by a signal of somebody else
       seen.state_reason = "powered off";
       return;
-    case Report::KIND_SAVED: seen.state_reason = "saved"; return;
     case Report::KIND_GUEST_RESET:
     case Report::KIND_DEBUG_EXIT: seen.state_reason = report.message(); return;
     default: break;
@@ -82,8 +81,9 @@ GuestSeen seen_running(const v1::GuestRecord& record, const v1::MachineStatus& s
 
 GuestSeen seen_off(const v1::GuestRecord& record, const std::string& boot_id) {
   GuestSeen seen = seen_as(record, record.machine());
+  // It is noted before a saved machine is ended, by an agent that may not have come further.
   seen.state_reason = record.end_reason();
-  if (record.start_time_us() == 0) return seen;
+  if (record.start_time_us() == 0 || !record.end_reason().empty()) return seen;
   if (const auto report = report_of(record)) {
     judge(*report, seen);
   } else if (record.boot_id() != boot_id) {

@@ -18,8 +18,8 @@ inline constexpr const char* kSavedFile = "saved.state";
 
 /// A machine whose process answers.
 GuestSeen seen_running(const core::v1::GuestRecord& record, const core::v1::MachineStatus& status);
-/// A machine without a process: its exit report says how it ended, and without one its
-/// warden has ended too, or the host went down (`boot_id` is the present one).
+/// A machine without a process: the agent has noted why, or its exit report says how it ended, and
+/// without one its warden has ended too, or the host went down (`boot_id` is the present one).
 GuestSeen seen_off(const core::v1::GuestRecord& record, const std::string& boot_id);
 
 /// How the processor of a machine that ended saw it: the report's message with the instruction and

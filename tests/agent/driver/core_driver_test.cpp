@@ -471,6 +471,31 @@ TEST_CASE("a machine that is being saved or paused says so", "[core]") {
   CHECK(seen.state_reason == "it is being saved, 12 MiB written so far");
 }
 
+TEST_CASE("a machine that was saved says so, however far its agent came with its end", "[core]") {
+  const reeve::test::TempDir dir;
+  std::filesystem::create_directories(dir / "vmm");
+  core::v1::GuestRecord record;
+  record.set_run_dir(dir.path().string());
+  record.set_boot_id("boot");
+  record.set_start_time_us(1);
+  record.set_end_reason("saved");
+  const auto check_saved = [&] {
+    const auto seen = seen_off(record, "boot");
+    CHECK(seen.state == GuestState::Stopped);
+    CHECK(seen.state_reason == "saved");
+  };
+  check_saved();
+  for (const std::uint64_t signal : {0, 9}) {
+    core::v1::ExitReport report;
+    report.set_kind(core::v1::ExitReport::KIND_KILLED);
+    report.set_code(signal);
+    REQUIRE(write_file_durably(dir / "vmm/exit.pb", report.SerializeAsString()).ok());
+    check_saved();
+  }
+  record.set_start_time_us(0);
+  check_saved();
+}
+
 TEST_CASE("a machine without a kernel is refused", "[core]") {
   Bed bed;
   bed.guest().kernel_path.clear();

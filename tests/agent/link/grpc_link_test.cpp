@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <mutex>
 
 #include <catch2/catch.hpp>
@@ -30,6 +31,29 @@ using namespace std::chrono_literals;
 namespace {
 
 const std::string kHost = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+
+/// What another thread has said, in order.
+class Told {
+ public:
+  void add(std::string text) {
+    const std::lock_guard lock(mutex_);
+    said_.push_back(std::move(text));
+    change_.notify_all();
+  }
+  /// Empty when nothing comes.
+  std::string next() {
+    std::unique_lock lock(mutex_);
+    if (!change_.wait_for(lock, 60s, [&] { return !said_.empty(); })) return {};
+    auto text = std::move(said_.front());
+    said_.pop_front();
+    return text;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable change_;
+  std::deque<std::string> said_;
+};
 
 /// Waits for something another thread does.
 class Latch {
@@ -120,7 +144,18 @@ class Linking final : public av1::LinkService::Service {
                                                      av1::RelayConsoleRequest>* stream) override {
     av1::RelayConsoleRequest message;
     stream->Read(&message);
+    if (message.ticket() == "look") {
+      if (!stream->Read(&message)) return {};
+      if (message.has_refusal()) refusals.add(message.refusal().detail().reason());
+      if (message.has_output()) ++relays;
+      return {};
+    }
     ++relays;
+    if (message.ticket() == "hold") {
+      while (stream->Read(&message)) {
+      }
+      return {};
+    }
     const bool whole = message.ticket() == "paste";
     std::thread cutter([context, whole] {
       if (!whole) std::this_thread::sleep_for(300ms);
@@ -138,6 +173,7 @@ class Linking final : public av1::LinkService::Service {
     return grpc::Status::OK;
   }
   std::atomic<int> relays{0};
+  Told refusals;  ///< reasons
   const std::string paste = a_paste(256u << 10);
   Latch left;
 };
@@ -400,10 +436,11 @@ struct Relaying {
     connection->send(hello);
     REQUIRE(welcomed.wait());
   }
-  void open(const std::string& ticket) {
+  void open(const std::string& ticket) { open(ticket, console_host.guest); }
+  void open(const std::string& ticket, const std::string& guest) {
     av1::OpenConsole request;
     request.set_ticket(ticket);
-    request.set_guest(console_host.guest);
+    request.set_guest(guest);
     relays.open(request);
   }
   bool wait_for_relays(int count) const {
@@ -441,11 +478,32 @@ TEST_CASE("relays whose server hangs up end, also while the guest takes no input
   Relaying agent;
   for (int i = 0; i < kMost; ++i) agent.open("hang");
   const Fd guest = accept_guest(agent.listener);
+  REQUIRE(write_all(guest.get(), std::as_bytes(std::span("said", 4))).ok());
   REQUIRE(agent.wait_for_relays(kMost));
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while (agent.enrolled.server.linking.relays == kMost) {
     REQUIRE(std::chrono::steady_clock::now() < deadline);
-    agent.open("one more");  // refused while there are as many as may be
+    agent.open("look");  // refused while there are as many as may be
     std::this_thread::sleep_for(100ms);
+  }
+}
+
+TEST_CASE("what cannot be relayed is refused at once, with its reason", "[agent]") {
+  Relaying agent;
+  auto& refusals = agent.enrolled.server.linking.refusals;
+  SECTION("a machine that has no files here") {
+    agent.open("look", "00000000-0000-4000-8000-000000000001");
+    CHECK(refusals.next() == "GUEST_FILES_NOT_FOUND");
+  }
+  SECTION("what is no machine") {
+    agent.open("look", "../web");
+    CHECK(refusals.next() == "BAD_UID");
+  }
+  SECTION("more consoles than may be open") {
+    constexpr int kMost = 64;
+    for (int i = 0; i < kMost; ++i) agent.open("hold");
+    REQUIRE(agent.wait_for_relays(kMost));
+    agent.open("look");
+    CHECK(refusals.next() == "CONSOLE_LIMIT");
   }
 }

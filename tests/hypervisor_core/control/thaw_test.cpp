@@ -96,6 +96,18 @@ void save_with_agent(const v1::MachineConfig& config, accel::Accelerator& kvm,
   saved.write(path);
 }
 
+/// The state of such a machine in a file of its folder, where there is KVM.
+struct Asleep {
+  Asleep() {
+    if (kvm) save_with_agent(config, *kvm, state);
+  }
+  const std::unique_ptr<accel::Accelerator> kvm = test::kvm_or_skip();
+  const test::PayloadKernel kernel{kIdle};
+  const v1::MachineConfig config = frozen_config(kernel);
+  const reeve::test::TempDir dir{};
+  const fs::path state = dir / "state";
+};
+
 /// One that goes on from a saved state, without a jail.
 class Restored : public Resident {
  public:
@@ -133,15 +145,11 @@ std::string reason_of(const Result<v1::ControlReply>& reply) {
 
 TEST_CASE("a guest that was saved while frozen is thawed where it goes on",
           "[control][kvm][thaw]") {
-  auto kvm = test::kvm_or_skip();
-  if (!kvm) return;
-  const test::PayloadKernel kernel(kIdle);
-  const auto config = frozen_config(kernel);
-  const reeve::test::TempDir dir;
-  save_with_agent(config, *kvm, dir / "state");
-  CHECK_FALSE(Saved(dir / "state").has("thaw"));
+  const Asleep machine;
+  if (!machine.kvm) return;
+  CHECK_FALSE(Saved(machine.state).has("thaw"));
 
-  Restored first(config, dir / "state");
+  Restored first(machine.config, machine.state);
   auto client = first.connect();
   CHECK(reason_of(client.call(freeze(), 5s)) == "GUEST_AGENT_SILENT");
   pause(client);
@@ -153,8 +161,9 @@ TEST_CASE("a guest that was saved while frozen is thawed where it goes on",
 
   for (const bool in_order : {false, true}) {  // else its memory is read while it runs
     CAPTURE(in_order);
-    if (in_order) Saved(first.file("frozen")).write(dir / "stream");
-    Restored second(config, in_order ? dir / "stream" : first.file("frozen"));
+    const fs::path stream = machine.dir / "stream";
+    if (in_order) Saved(first.file("frozen")).write(stream);
+    Restored second(machine.config, in_order ? stream : first.file("frozen"));
     auto other = second.connect();
     pause(other);
     REQUIRE(other.call(save_as("again"), 10s).ok());
@@ -166,33 +175,26 @@ TEST_CASE("a guest that was saved while frozen is thawed where it goes on",
 }
 
 TEST_CASE("a frozen machine without the means to thaw it is refused", "[control][kvm][thaw]") {
-  auto kvm = test::kvm_or_skip();
-  if (!kvm) return;
-  const test::PayloadKernel kernel(kIdle);
-  const reeve::test::TempDir dir;
-  save_with_agent(frozen_config(kernel), *kvm, dir / "state");
-  Saved saved(dir / "state");
+  const Asleep machine;
+  if (!machine.kvm) return;
+  Saved saved(machine.state);
   saved.machine.set_thaw_owed(true);
-  saved.write(dir / "frozen");
-  const Fd file = open_file(dir / "frozen", O_RDONLY).value();
+  saved.write(machine.dir / "frozen");
+  const Fd file = open_file(machine.dir / "frozen", O_RDONLY).value();
   FdSource source(file.get());
   const auto only_a_console = [](v1::MachineConfig& config) {
     config.set_guest_agent(false);
     config.set_console(true);
   };
-  const auto refused = Vm::restore(source, *kvm, {}, only_a_console);
+  const auto refused = Vm::restore(source, *machine.kvm, {}, only_a_console);
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().message().find("frozen guest") != std::string::npos);
 }
 
 TEST_CASE("a guest that nobody froze is not thawed where it goes on", "[control][kvm][thaw]") {
-  auto kvm = test::kvm_or_skip();
-  if (!kvm) return;
-  const test::PayloadKernel kernel(kIdle);
-  const auto config = frozen_config(kernel);
-  const reeve::test::TempDir dir;
-  save_with_agent(config, *kvm, dir / "state");
-  Restored vmm(config, dir / "state");
+  const Asleep machine;
+  if (!machine.kvm) return;
+  Restored vmm(machine.config, machine.state);
   auto client = vmm.connect();
   pause(client);
   REQUIRE(client.call(save_as("again"), 10s).ok());
@@ -202,13 +204,9 @@ TEST_CASE("a guest that nobody froze is not thawed where it goes on", "[control]
 
 TEST_CASE("whoever freezes a guest and hangs up has it thawed before it is saved",
           "[control][kvm][thaw]") {
-  auto kvm = test::kvm_or_skip();
-  if (!kvm) return;
-  const test::PayloadKernel kernel(kIdle);
-  const auto config = frozen_config(kernel);
-  const reeve::test::TempDir dir;
-  save_with_agent(config, *kvm, dir / "state");
-  Restored vmm(config, dir / "state");
+  const Asleep machine;
+  if (!machine.kvm) return;
+  Restored vmm(machine.config, machine.state);
   auto client = vmm.connect();
   {
     auto brief = vmm.connect();
@@ -221,13 +219,9 @@ TEST_CASE("whoever freezes a guest and hangs up has it thawed before it is saved
 }
 
 TEST_CASE("nothing is frozen while the machine is being saved", "[control][kvm][thaw]") {
-  auto kvm = test::kvm_or_skip();
-  if (!kvm) return;
-  const test::PayloadKernel kernel(kIdle);
-  auto config = frozen_config(kernel);
-  const reeve::test::TempDir dir;
-  save_with_agent(config, *kvm, dir / "state");
-  Restored vmm(config, dir / "state");
+  const Asleep machine;
+  if (!machine.kvm) return;
+  Restored vmm(machine.config, machine.state);
   auto client = vmm.connect();
   pause(client);
   // One after the other without waiting: the save is under way when the second is read.

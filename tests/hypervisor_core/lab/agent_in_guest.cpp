@@ -2,6 +2,7 @@
 // Debian in a guest on the core.
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 
 #include <unistd.h>
 
@@ -55,6 +56,18 @@ void wait_written(Machine& machine, const std::string& name, const std::string& 
   require(is_written(machine, name), why);
 }
 
+/// Frozen as long as the result is there; a write named `name` waits.
+AgentWire freeze(Machine& machine, const std::string& name) {
+  auto wire = wire_to(machine.folder());
+  take(wire.exchange(
+           {.text = R"({"execute":"guest-fsfreeze-freeze"})", .timeout = 10s, .thaw_after = 600s}),
+       "a freeze");
+  begin_write(machine, name);
+  sleep(1);
+  require(!is_written(machine, name), "it is frozen");
+  return wire;
+}
+
 void check_freeze(agent::GuestAgent& guest, Machine& machine) {
   check(guest.while_frozen(60s,
                            [&]() -> Status {
@@ -72,16 +85,7 @@ void check_freeze(agent::GuestAgent& guest, Machine& machine) {
     return {};
   });
   require(!late.ok() && late.error().reason() == "FREEZE_EXPIRED", "and that is told");
-  {
-    auto lost = wire_to(machine.folder());
-    take(
-        lost.exchange(
-            {.text = R"({"execute":"guest-fsfreeze-freeze"})", .timeout = 10s, .thaw_after = 600s}),
-        "a freeze");
-    begin_write(machine, "lost");
-    sleep(1);
-    require(!is_written(machine, "lost"), "it is frozen");
-  }
+  { const auto lost = freeze(machine, "lost"); }
   wait_written(machine, "lost", "reeve-vmm thaws when the caller is gone");
 }
 
@@ -107,8 +111,18 @@ void guest_agent() {
   guest.set_timeout(20s);
   check_facts(guest, machine);
   check_freeze(guest, machine);
-  check(guest.shutdown(agent::GuestAgent::Shutdown::PowerOff), "it is asked to shut down");
-  require(machine.ended().kind() == v1::ExitReport::KIND_GUEST_POWER_OFF, "and does");
+  std::filesystem::path state;
+  {
+    const auto frozen = freeze(machine, "moved");
+    state = machine.save();
+  }
+  Machine moved("agent-moved", config, state);
+  wait_written(moved, "moved", "saved while frozen, it is thawed where it goes on");
+  auto wire_there = wire_to(moved.folder());
+  agent::GuestAgent guest_there(wire_there);
+  guest_there.set_timeout(20s);
+  check(guest_there.shutdown(agent::GuestAgent::Shutdown::PowerOff), "it is asked to shut down");
+  require(moved.ended().kind() == v1::ExitReport::KIND_GUEST_POWER_OFF, "and does");
 }
 
 }  // namespace reeve::lab

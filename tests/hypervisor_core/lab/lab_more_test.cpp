@@ -39,6 +39,7 @@ users:
     lock_passwd: false
     plain_text_passwd: lab-password
     shell: /bin/bash
+    sudo: ALL=(ALL) NOPASSWD:ALL
 ssh_genkeytypes: [ed25519]
 runcmd:
   - sh -c 'echo REEVE-CLOUD-INIT applied >/dev/console'

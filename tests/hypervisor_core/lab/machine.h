@@ -73,6 +73,10 @@ class Machine {
   std::string console_;
 };
 
+/// For `grep -iE` in what Linux says while it boots: what it finds wrong with the machine.
+inline constexpr const char* kComplaints =
+    "ACPI.*(warning|error|exception|fail|AE_)|firmware bug|virtio.*(fail|error)|unhandled";
+
 /// A guest's archive with /bin/probe (guest_probe.cpp) added, made once.
 std::string with_probe(const std::string& archive);
 /// The quick guest with 192 MiB, /bin/probe included, and nothing else.

@@ -74,6 +74,16 @@ void whole_debian() {
   const auto said = machine.expect("said-42", 300s);
   require(said.find("ssh=active") != std::string::npos, "sshd runs");
   require(said.find("root=/dev/vda1") != std::string::npos, "its root is the disk's partition");
+  // With its modules and everything udev loads for what the tables describe.
+  machine.type(
+      std::string("sudo dmesg >/tmp/said; grep -c 'ACPI: Interpreter enabled' /tmp/said; ") +
+      "echo listed-$((6*7)); grep -iE '" + kComplaints + "' /tmp/said; echo end-$((6*7))\n");
+  auto counted = machine.expect("listed-42", 300s);
+  std::erase(counted, '\r');
+  require(counted.ends_with("1\n"), "its kernel uses ACPI");
+  auto complaints = machine.expect("end-42", 300s);
+  std::erase(complaints, '\r');
+  require(complaints == "\n", "it has no complaint: " + complaints);
   machine.power_off();
 }
 

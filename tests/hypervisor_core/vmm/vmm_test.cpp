@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 
 #include "base/file.h"
+#include "base/subprocess.h"
 #include "base/text.h"
 #include "base/unix_socket.h"
 #include "hypervisor_core/control/client.h"
@@ -182,6 +183,31 @@ TEST_CASE("what a process says on stderr is bounded, and it says that it says no
   CHECK(written.size() > ErrorLog::kMaxBytes - 300);
   CHECK((written.starts_with(line)));
   CHECK((written.ends_with("reeve-vmm: no more is written here\n")));
+}
+
+TEST_CASE("a machine in the foreground shows all that its guest says, to the last byte",
+          "[vmm][kvm]") {
+  if (!core::test::kvm_or_skip()) return;
+  constexpr unsigned kBytes = 20'000;
+  const core::test::PayloadKernel kernel{
+      0xb9, 0x20, 0x4e, 0,    0,     // mov $20000, %ecx
+      0x66, 0xba, 0xf8, 0x03,        // mov $0x3f8, %dx
+      0x88, 0xc8, 0x24, 0x3f,        // mov %cl, %al; and $0x3f, %al
+      0x0c, 0x40, 0xee, 0xe2, 0xf7,  // or $0x40, %al; out %al, (%dx); loop
+      0x66, 0xba, 0xf4, 0,           // mov $0xf4, %dx
+      0xb0, 0x15, 0xee,              // mov $0x15, %al; out %al, (%dx)
+      0xeb, 0xfe};
+  std::string expected;
+  for (unsigned left = kBytes; left > 0; --left)
+    expected += static_cast<char>((left & 0x3f) | 0x40);
+  const auto program = fs::read_symlink("/proc/self/exe").parent_path() / "reeve-vmm";
+  const auto done =
+      run({.argv = {program.string(), "--kernel", kernel.path(), "--memory", "4", "--debug-exit"},
+           .timeout = 60s});
+  REQUIRE(done.ok());
+  INFO(done.value().errors);
+  CHECK(done.value().exit_code == 0x15 * 2 + 1);
+  CHECK(done.value().output == expected);
 }
 
 }  // namespace reeve::core::vmm

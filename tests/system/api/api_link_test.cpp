@@ -228,6 +228,28 @@ TEST_CASE("a console ends with UNAVAILABLE when its agent goes, or does not come
   });
 }
 
+TEST_CASE("a console that its agent cannot relay ends with the agent's reason", "[api][link]") {
+  Linked linked;
+  linked.agent.on_console = [](const agent::v1::OpenConsole&, FakeAgent::Relay& relay) {
+    agent::v1::RelayConsoleRequest message;
+    auto& refusal = *message.mutable_refusal();
+    refusal.set_code(static_cast<int>(Code::NotFound));
+    refusal.set_message("no files");
+    refusal.mutable_detail()->set_reason("GUEST_FILES_NOT_FOUND");
+    relay.Write(message);
+    relay.WritesDone();
+    agent::v1::RelayConsoleResponse input;
+    while (relay.Read(&input)) {
+    }
+  };
+  linked.connect();
+  Console client(linked.server, v1::ConsoleOpen::MODE_READ);
+  while (client.read()) {
+  }
+  CHECK(client.text.empty());
+  CHECK(client.end() == "GUEST_FILES_NOT_FOUND");
+}
+
 /// Begins an import from an upload of `size` bytes; the job's name.
 std::string begin_import(const ApiServer& server, const std::string& name, std::size_t size) {
   const auto answer = server.call_json("ImageService/ImportImage",
