@@ -142,7 +142,7 @@ void peer(Times& times) {
 void print(const char* name, const Times& times) {
   std::printf(
       "1 GiB guest, 200 MiB in use, %s: file %.1f MiB, %.3f of its used memory (%.1f MiB), "
-      "save %.2f s, restore to running %.2f s\n",
+      "save %.2f s, restore to running %.3f s\n",
       name, median(times.mib), median(times.mib) / median(times.used_mib), median(times.used_mib),
       median(times.save), median(times.restore));
 }

@@ -19,6 +19,8 @@ class ByteSource {
   virtual std::uint64_t size() const = 0;
   /// Fills all of `out`; DataLoss/FILE_TRUNCATED when there is less.
   virtual Status read(std::uint64_t offset, std::span<std::byte> out) const = 0;
+  /// The open file whose bytes these are, from its beginning on; -1: none.
+  virtual int file() const { return -1; }
 };
 
 /// An open file. The size is taken once; a file that shrinks later fails to read.
@@ -29,6 +31,7 @@ class FileSource final : public ByteSource {
   Status read(std::uint64_t offset, std::span<std::byte> out) const override {
     return read_at(fd_.get(), offset, out);
   }
+  int file() const override { return fd_.get(); }
 
  private:
   Fd fd_;

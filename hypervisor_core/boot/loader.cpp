@@ -28,6 +28,9 @@ Status load_bytes(GuestMemory& memory, const ByteSource& source, std::uint64_t o
   if (offset > source.size() || length > source.size() - offset)
     return invalid_kernel("a part lies beyond the end of the file");
   if (address < kImageFloor) return invalid_kernel("a part wants to be loaded below 1 MiB");
+  // In a jail this is refused (a reset), with huge pages it cannot be done.
+  if (source.file() >= 0 && memory.copy_from_file(address, source.file(), offset, length))
+    return {};
   const auto target = memory.span(address, length);
   if (!target)
     return Error{Code::ResourceExhausted, "GUEST_MEMORY_TOO_SMALL",

@@ -1,10 +1,12 @@
 #include "hypervisor_core/memory/guest_memory.h"
 
+#include <cerrno>
 #include <string>
 
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 namespace reeve::core {
@@ -105,6 +107,23 @@ bool GuestMemory::fill(Gpa address, std::uint64_t length, std::byte value) {
   if (!target) return false;
   if (length == 0) return true;
   std::memset(target->data(), std::to_integer<int>(value), length);
+  mark_dirty(address, length);
+  return true;
+}
+
+bool GuestMemory::copy_from_file(Gpa address, int file, std::uint64_t offset,
+                                 std::uint64_t length) {
+  const Region* region = find(address, length);
+  if (region == nullptr || content_.load() != Content::There) return false;
+  const auto position = static_cast<off_t>(region->file_offset + (address - region->range.base));
+  if (lseek(fd_.get(), position, SEEK_SET) != position) return false;
+  auto from = static_cast<off_t>(offset);
+  for (std::uint64_t left = length; left > 0;) {
+    const ssize_t copied = sendfile(fd_.get(), file, &from, left);
+    if (copied < 0 && errno == EINTR) continue;
+    if (copied <= 0) return false;
+    left -= static_cast<std::uint64_t>(copied);
+  }
   mark_dirty(address, length);
   return true;
 }

@@ -88,6 +88,11 @@ class GuestMemory {
   /// Copies into RAM and marks it dirty; false and nothing written when the range is not RAM.
   [[nodiscard]] bool write(Gpa address, std::span<const std::byte> bytes);
   [[nodiscard]] bool fill(Gpa address, std::uint64_t length, std::byte value);
+  /// Copies a part of an open file into RAM within the kernel: pages that nobody touched yet are
+  /// neither mapped nor zeroed first. False when that cannot be done with this file or memory, or
+  /// when the file ends; what the range holds is unknown then.
+  [[nodiscard]] bool copy_from_file(Gpa address, int file, std::uint64_t offset,
+                                    std::uint64_t length);
   /// Gives whole pages back to the host; they read as zeroes from then on. InvalidArgument/
   /// MEMORY_LAYOUT when they are not RAM; where the host keeps them they stay as they are.
   Status release(Gpa address, std::uint64_t length);

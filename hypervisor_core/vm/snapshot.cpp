@@ -12,8 +12,9 @@
 namespace reeve::core {
 namespace {
 
-// Pages in one memory record at most: what a guest waits for when it touches one of them early.
-constexpr std::uint64_t kRun = 64;
+// Pages in one memory record at most: what a guest waits for when it touches one of them early. It
+// touches hundreds of pages here and there before it says anything.
+constexpr std::uint64_t kRun = 16;
 constexpr std::uint32_t kHeaderVersion = 1;
 /// A reader without it would show the guest another processor.
 constexpr const char* kCpuidFeature = "cpuid";

@@ -31,6 +31,7 @@ constexpr std::uint8_t kClassOffloads = 5;
 constexpr std::size_t kConfigBytes = 12;
 constexpr std::uint16_t kLinkUp = 1;
 constexpr std::size_t kBuffersOffset = 10;  // num_buffers in virtio_net_hdr
+constexpr std::size_t kEnoughRanges = 512;  // a chain more and the kernel takes them still (1024)
 constexpr int kBudget = 64;                 // frames in one direction before the other has its turn
 
 struct ControlHeader {
@@ -61,13 +62,17 @@ class Net::Pair {
  private:
   bool receive_some(Queue& queue);
   bool receive_one(Queue& queue);
+  bool borrow(Queue& queue);
+  void put_back_from(Queue& queue, std::size_t used);
+  void hand_over(Queue& queue, std::size_t bytes);
   bool deliver_waiting(Queue& queue);
   bool deliver(Queue& queue, std::span<const std::byte> frame);
   bool transmit_some(Queue& queue);
 
   Net& net_;
   const std::uint16_t index_;
-  std::vector<std::byte> overflow_;  ///< what did not fit into the first buffer
+  std::size_t expected_ = 0;         ///< bytes of a frame: the last ones', the largest longest
+  std::vector<std::byte> overflow_;  ///< what did not fit into the buffers for that
   std::vector<std::byte> waiting_;   ///< header and frame that found no buffers
   std::vector<iovec> ranges_;
   std::vector<Chain> chains_;
@@ -100,11 +105,7 @@ bool Net::Pair::deliver(Queue& queue, std::span<const std::byte> frame) {
         chain->writable_bytes() == 0) {  // no room for this frame will ever come: drop it
       ++net_.counters_.dropped_in;
       queue.put_back(std::move(*chain));
-      done = frame.size();
-      for (; !chains_.empty(); chains_.pop_back()) {
-        chains_.back().shorten(0);
-        queue.put_back(std::move(chains_.back()));
-      }
+      put_back_from(queue, 0);
       // A driver that offers buffers too small for any frame loses them, so that we do not turn in
       // circles.
       if (auto useless = queue.pop()) ++net_.counters_.bad_chains;
@@ -116,10 +117,7 @@ bool Net::Pair::deliver(Queue& queue, std::span<const std::byte> frame) {
     chains_.push_back(std::move(*chain));
   }
   if (done < frame.size()) {
-    for (; !chains_.empty(); chains_.pop_back()) {
-      chains_.back().shorten(0);
-      queue.put_back(std::move(chains_.back()));
-    }
+    put_back_from(queue, 0);
     return false;
   }
   std::array<std::byte, 2> buffers{};
@@ -132,38 +130,73 @@ bool Net::Pair::deliver(Queue& queue, std::span<const std::byte> frame) {
   return true;
 }
 
-bool Net::Pair::receive_one(Queue& queue) {
-  auto chain = queue.pop();
-  if (!chain) return false;
-  const std::size_t room = chain->writable_bytes();
+/// Takes buffers for a frame like the last ones; at least one. False when there is none.
+bool Net::Pair::borrow(Queue& queue) {
   ranges_.clear();
-  chain->take_writable(room, ranges_);
-  // The kernel takes 1024 ranges at most, and the overflow buffer has to be one of them.
-  if (ranges_.size() > 1000 || room == 0) {
-    chain->shorten(0);
-    ++net_.counters_.bad_chains;
-    return true;
+  for (std::size_t room = 0;;) {
+    auto chain = queue.pop();
+    if (!chain) break;
+    const std::size_t bytes = chain->writable_bytes();
+    if (bytes == 0 && chains_.empty()) {
+      ++net_.counters_.bad_chains;
+      continue;
+    }
+    if (bytes == 0) {
+      queue.put_back(std::move(*chain));
+      break;
+    }
+    chain->take_writable(bytes, ranges_);
+    room += bytes;
+    chains_.push_back(std::move(*chain));
+    if (!net_.has(kMergeableBuffers) || room >= expected_ || ranges_.size() >= kEnoughRanges) break;
   }
+  return !chains_.empty();
+}
+
+/// Puts back all but the first `used` of the chains, the last one first.
+void Net::Pair::put_back_from(Queue& queue, std::size_t used) {
+  for (; chains_.size() > used; chains_.pop_back()) {
+    chains_.back().shorten(0);
+    queue.put_back(std::move(chains_.back()));
+  }
+}
+
+/// Tells the driver that the first `bytes` of the borrowed buffers are a frame.
+void Net::Pair::hand_over(Queue& queue, std::size_t bytes) {
+  std::size_t used = 0;
+  for (std::size_t left = bytes; left > 0; ++used) {
+    const std::size_t step = std::min(left, chains_[used].written_bytes());
+    chains_[used].shorten(step);
+    left -= step;
+  }
+  put_back_from(queue, used);
+  std::array<std::byte, 2> buffers{};
+  store_le(buffers, static_cast<std::uint16_t>(used));
+  scatter(ranges_, kBuffersOffset, buffers);
+  for (auto& chain : chains_) chain.finish();
+  chains_.clear();
+  ++net_.counters_.received_frames;
+  net_.counters_.received_bytes += bytes - kNetHeaderBytes;
+}
+
+bool Net::Pair::receive_one(Queue& queue) {
+  if (!borrow(queue)) return false;
+  const std::size_t room = gather_length(ranges_);
   ranges_.push_back({overflow_.data(), overflow_.size()});
   std::size_t bytes = 0;
   const auto outcome = net_.backend_.receive(index_, ranges_, bytes);
   if (outcome != NetOutcome::Done) {
-    chain->shorten(0);
-    queue.put_back(std::move(*chain));
+    put_back_from(queue, 0);
     if (outcome == NetOutcome::Lost) net_.lose_backend();
     if (outcome == NetOutcome::Dropped) ++net_.counters_.dropped_in;
     return outcome == NetOutcome::Dropped;
   }
+  expected_ = std::max(bytes, expected_ - expected_ / 8);
   if (bytes <= room && bytes >= kNetHeaderBytes) {
-    std::array<std::byte, 2> one{};
-    store_le(one, std::uint16_t{1});
-    scatter(ranges_, kBuffersOffset, one);
-    chain->shorten(bytes);
-    ++net_.counters_.received_frames;
-    net_.counters_.received_bytes += bytes - kNetHeaderBytes;
+    hand_over(queue, bytes);
     return true;
   }
-  // Larger than one buffer: collect it and spread it over several.
+  // Larger than these buffers: collect it and spread it over more.
   ranges_.pop_back();
   waiting_.clear();
   gather_copy(ranges_, 0, waiting_);
@@ -171,8 +204,7 @@ bool Net::Pair::receive_one(Queue& queue) {
   if (bytes > room)
     waiting_.insert(waiting_.end(), overflow_.begin(),
                     overflow_.begin() + static_cast<std::ptrdiff_t>(bytes - room));
-  chain->shorten(0);
-  queue.put_back(std::move(*chain));
+  put_back_from(queue, 0);
   if (waiting_.size() < kNetHeaderBytes) waiting_.clear();  // not a frame
   return deliver_waiting(queue);
 }

@@ -2,9 +2,9 @@
 // Source: OASIS virtio 1.2, section 5.1. Up to 8 queue pairs, each with a worker, and a control
 // queue.
 //
-// Frames are read from the backend straight into the guest's first buffer; what does not fit there
-// is copied into further ones (mergeable buffers). A frame that finds no buffers waits, one per
-// pair; then the backend is left alone until the guest gives more.
+// Frames are read from the backend straight into the guest's buffers, as many as the last frames
+// took (mergeable buffers); what is longer is collected and copied. A frame that finds no buffers
+// waits, one per pair; then the backend is left alone until the guest gives more.
 #pragma once
 
 #include <array>

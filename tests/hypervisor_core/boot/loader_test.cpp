@@ -6,8 +6,10 @@
 
 #include <catch2/catch.hpp>
 #include <elf.h>
+#include <sys/mman.h>
 
 #include "base/bytes.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "hypervisor_core/boot/low_memory.h"
 #include "hypervisor_core/boot/memory_map.h"
@@ -136,6 +138,26 @@ TEST_CASE("an ELF kernel with a PVH note is entered there with its start info", 
   CHECK(memory->read_le<std::uint64_t>(module + 8) == 5000);
   CHECK(text_at(*memory, where, 5000) == initrd_text);
   CHECK(memory->read_le<std::uint32_t>(info + 48) == memory_map(*memory).size());
+}
+
+TEST_CASE("a kernel and an initrd in files arrive as they would from memory", "[boot]") {
+  const Bytes kernel = pvh_kernel();
+  const std::string initrd_text(5000, 'i');
+  const auto file_of = [](std::span<const std::byte> bytes) {
+    Fd file(memfd_create("image", MFD_CLOEXEC));
+    REQUIRE(write_all(file.get(), bytes).ok());
+    return FileSource(std::move(file), bytes.size());
+  };
+  const auto from_file = ram(64), from_memory = ram(64);
+  const auto initrd = file_of(as_bytes(initrd_text));
+  const auto source = file_of(kernel);
+  const auto entry =
+      load_image(*from_file, {.kernel = source, .initrd = &initrd, .command_line = "quiet"});
+  if (!entry.ok()) FAIL(entry.error().message());
+  const MemorySource plain(as_bytes(initrd_text));
+  REQUIRE(load(*from_memory, kernel, "quiet", &plain).ok());
+  const std::size_t size = from_memory->size_bytes();
+  CHECK((text_at(*from_file, 0, size) == text_at(*from_memory, 0, size)));
 }
 
 TEST_CASE("a bzImage is entered in 64-bit mode where it prefers to be", "[boot]") {

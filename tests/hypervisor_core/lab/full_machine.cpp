@@ -43,6 +43,7 @@ v1::MachineConfig full_config() {
 
 void check_board(Machine& machine) {
   machine.run("test $(nproc) = 2");
+  machine.run("test $(grep -cw tsc_deadline_timer /proc/cpuinfo) = 2");
   machine.run("dmesg | grep -q 'ACPI: Interpreter enabled' && dmesg | grep -q 'ACPI: DSDT 0x'");
   const auto complaints = machine.run(std::string("dmesg | grep -iE '") + kComplaints + "' | cat");
   require(complaints.empty(), "the kernel has no complaint: " + complaints);

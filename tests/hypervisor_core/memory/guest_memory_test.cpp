@@ -6,8 +6,10 @@
 #include <limits>
 
 #include <catch2/catch.hpp>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "hypervisor_core/memory/layout.h"
 
 namespace reeve::core {
@@ -162,6 +164,33 @@ TEST_CASE("memory is backed by the pages that were asked for, or refused", "[mem
   const MemoryRange odd{0, 3 * kMiB};
   CHECK(GuestMemory::create(std::span(&odd, 1), PageBacking::Reserved).error().reason() ==
         "MEMORY_LAYOUT");
+}
+
+TEST_CASE("a part of a file is copied to where it belongs, and to nowhere else", "[memory]") {
+  const std::array<MemoryRange, 2> layout{{{0, 4 * kPageSize}, {16 * kPageSize, 4 * kPageSize}}};
+  auto memory = GuestMemory::create(layout).value();
+  const Fd file(memfd_create("image", MFD_CLOEXEC));
+  std::string bytes;
+  for (int i = 0; i < 12'000; ++i) bytes += static_cast<char>('a' + i % 23);
+  REQUIRE(write_all(file.get(), std::as_bytes(std::span(bytes))).ok());
+  const Gpa at = 16 * kPageSize + 100;
+  REQUIRE(memory->fill(at, 9'001, std::byte{'-'}));
+  REQUIRE(memory->copy_from_file(at, file.get(), 50, 9'000));
+  std::string copy(9'001, '\0');
+  REQUIRE(memory->read(at, std::as_writable_bytes(std::span(copy))));
+  CHECK((copy == bytes.substr(50, 9'000) + '-'));
+  CHECK(memory->read_le<std::uint8_t>(at - 1) == 0);
+  CHECK(memory->read_le<std::uint8_t>(100) == 0);
+  memory->track_dirty(true);
+  REQUIRE(memory->copy_from_file(0, file.get(), 0, kPageSize + 1));
+  std::array<std::uint64_t, 1> dirty{};
+  memory->take_dirty(0, dirty);
+  CHECK(dirty[0] == 3);
+
+  CHECK_FALSE(memory->copy_from_file(at, file.get(), 4'000, 9'000));  // the file ends
+  CHECK_FALSE(memory->copy_from_file(3 * kPageSize, file.get(), 0, 2 * kPageSize));  // no RAM
+  memory->set_content(Content::Lost);
+  CHECK_FALSE(memory->copy_from_file(0, file.get(), 0, 1));
 }
 
 TEST_CASE("lost memory refuses all access, whatever was there", "[memory]") {

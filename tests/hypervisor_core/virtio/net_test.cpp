@@ -109,6 +109,52 @@ TEST_CASE("a large frame is spread over mergeable buffers", "[virtio]") {
   CHECK(card.net->counters().received_frames == 1);
 }
 
+TEST_CASE("frames after a large one arrive whole, whatever their size", "[virtio]") {
+  Card card;
+  std::vector<Buffer> rooms;
+  for (int i = 0; i < 12; ++i) {
+    rooms.push_back(card.receive().writable(1000));
+    card.receive().submit({rooms.back()});
+  }
+  const std::vector<std::size_t> sizes{2500, 2988, 100, 2989, 1};
+  for (const auto size : sizes) card.arrive(std::string(size, static_cast<char>('a' + size % 26)));
+  card.event();
+  std::size_t next = 0;
+  for (const auto size : sizes) {
+    CAPTURE(size);
+    std::string all;
+    const std::size_t buffers = (kNetHeaderBytes + size + 999) / 1000;
+    for (std::size_t i = 0; i < buffers; ++i) {
+      const auto used = card.receive().take_used();
+      REQUIRE(used);
+      all += card.receive().text(rooms[next++], used->length);
+    }
+    CHECK(buffers_of(all) == buffers);
+    CHECK((all.substr(kNetHeaderBytes) == std::string(size, static_cast<char>('a' + size % 26))));
+  }
+  CHECK(next == 12);
+  CHECK(card.net->counters().received_frames == sizes.size());
+  CHECK(card.bench->queues[0]->in_flight() == 0);
+}
+
+TEST_CASE("a buffer without room ends what a large frame borrows and goes back empty", "[virtio]") {
+  Card card;
+  const auto submit_room = [&] { card.receive().submit({card.receive().writable(1000)}); };
+  for (int i = 0; i < 3; ++i) submit_room();
+  card.arrive(std::string(2500, 'x'));
+  card.event();
+  CHECK(card.receive().used_index() == 3);
+  submit_room();
+  card.receive().submit({card.receive().readable("no room")});
+  submit_room();
+  card.arrive("small");
+  card.arrive("smaller");
+  card.event();
+  CHECK(card.receive().used_index() == 6);
+  CHECK(card.net->counters().received_frames == 3);
+  CHECK(card.net->counters().bad_chains == 1);
+}
+
 TEST_CASE("a frame without enough buffers waits for more and is not lost", "[virtio]") {
   Card card;
   card.receive().submit({card.receive().writable(1000)});
