@@ -1,7 +1,5 @@
 # tools/dev.d/lint.sh - checks of the source, and formatting.
 
-readonly buf=tools/npm/node_modules/@bufbuild/buf-linux-$(uname -m | sed 's/x86_64/x64/')/bin/buf
-
 sources() { git ls-files --cached --others --exclude-standard -- "$@" | while read -r f; do [ ! -f "$f" ] || echo "$f"; done; }
 
 cmd_fmt() {
@@ -33,6 +31,7 @@ base_commit() {
 
 lint_proto() {
   local base old status=0
+  [ -x "$buf" ] || { note "buf is missing: npm could not fetch it"; return 1; }
   "$buf" lint || return 1
   base=$(base_commit)
   [ -n "$base" ] && git cat-file -e "$base:buf.yaml" 2>/dev/null && git cat-file -e "$base:proto" 2>/dev/null || return 0
