@@ -301,12 +301,16 @@ class HaltedSave {
           [&](World& world) { return world.run(bed.of(&v1::Action::mutable_pause_guest)); }));
     }
     find_thread();
-    const pid_t agent = bed.begin_agent([&](World& world) { return world.run(bed.saving()); });
-    for (int i = 0; i < 100'000 && !has_begun(); ++i) std::this_thread::sleep_for(100us);
     REQUIRE(::ptrace(PTRACE_SEIZE, thread_, 0, 0) == 0);
     REQUIRE(::ptrace(PTRACE_INTERRUPT, thread_, 0, 0) == 0);
     REQUIRE(::waitpid(thread_, nullptr, __WALL) == thread_);
     halted_ = true;
+    const pid_t agent = bed.begin_agent([&](World& world) { return world.run(bed.saving()); });
+    // From one system call to the next: a save that runs freely may be over before it is halted.
+    while (!has_begun()) {
+      REQUIRE(::ptrace(PTRACE_SYSCALL, thread_, 0, 0) == 0);
+      REQUIRE(::waitpid(thread_, nullptr, __WALL) == thread_);
+    }
     REQUIRE(is_saving());
     REQUIRE(::kill(agent, SIGKILL) == 0);
     CHECK_FALSE(Bed::succeeds(agent));
