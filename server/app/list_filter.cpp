@@ -157,7 +157,9 @@ Result<std::string> filter_word(std::string_view value, std::string_view known) 
 }
 
 Result<bool> filter_flag(std::string_view value) {
-  return TRY(filter_word(value, "true false")) == "true";
+  const auto word = filter_word(value, "true false");
+  if (!word.ok()) return word.error();
+  return word.value() == "true";
 }
 
 }  // namespace reeve::server

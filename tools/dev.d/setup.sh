@@ -43,7 +43,7 @@ readonly buf=tools/npm/node_modules/@bufbuild/buf-linux-$(uname -m | sed 's/x86_
 # npm takes it for done when a program of another processor could not be fetched, but also when ours could not.
 install_npm_tools() {
   local mark=tools/npm/node_modules/.installed
-  ! cmp -s tools/npm/package-lock.json "$mark" || return 0
+  [ ! -x "$buf" ] || ! cmp -s tools/npm/package-lock.json "$mark" || return 0
   command -v npm >/dev/null || install_packages nodejs npm
   quietly "installing npm tools" npm ci --prefix tools/npm --ignore-scripts --no-audit --no-fund --fetch-retries=1
   [ -x "$buf" ] || { note "npm could not fetch buf (npm ping says why): all works but ./dev lint"; return; }
