@@ -291,12 +291,15 @@ bool Server::owes_answers() const {
   return !verbs_waiting_.empty() || !verbs_done_.empty();
 }
 
-/// Or about to be. What a guest is owed is in its saved state, so that nobody freezes it from here
-/// on: the saved guest would find the order, and no one who knows of it.
+/// Or about to be, or has been and its caller does not know yet. What a guest is owed is in its
+/// saved state, so that nobody freezes it from here on: the saved guest would find the order, and
+/// no one who knows of it.
 bool Server::is_saving() const {
+  constexpr auto kSaves = [](const UnderWay& verb) {
+    return verb.verb == v1::ControlRequest::kSave;
+  };
   Lock lock(verbs_mutex_);
-  return std::any_of(verbs_waiting_.begin(), verbs_waiting_.end(),
-                     [](const UnderWay& verb) { return verb.verb == v1::ControlRequest::kSave; });
+  return std::ranges::any_of(verbs_waiting_, kSaves) || std::ranges::any_of(verbs_done_, kSaves);
 }
 
 /// What verbs_ does now, for a person; may be empty.

@@ -249,7 +249,7 @@ TEST_CASE("nothing is frozen while the machine is being saved", "[control][kvm][
   Restored vmm(machine.config, machine.state);
   auto client = vmm.connect();
   pause(client);
-  // In one piece, so that both are read before the end of the save is.
+  // In one piece, so that both are read before the save is answered, however quick it is.
   const Fd socket = connect_unix(vmm.file(kControlSocket), SocketWaits::Yes).value();
   auto first = save_as("again"), second = freeze();
   first.set_id(1);
