@@ -173,7 +173,9 @@ TEST_CASE("a machine whose processor could not go on says where, the agent's log
   });
   {
     const core::test::PayloadKernel kernel{0xbb, 0x78, 0x56, 0x34, 0x12,  // ebx = 0x12345678
-                                           0x0f, 0x0b};                   // ud2, without an IDT
+                                           0xb9, 0,    0,    0x10, 0,     // ecx = a million
+                                           0xe2, 0xfe,   // loop: who ends at once has not started
+                                           0x0f, 0x0b};  // ud2, without an IDT
     Bed bed;
     bed.guest().kernel_path = kernel.path();
     bed.define_and_start();
