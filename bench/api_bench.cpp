@@ -285,7 +285,6 @@ int run_bench(const Arguments& arguments) {
     return must(seed(*database, arguments.vms));
   }();
   std::printf("%d machines seeded in %.0f ms\n", arguments.vms, millis_since(seed_begin));
-  const Fd null = must(open_file("/dev/null", O_WRONLY));
   // The first start makes the CA and fills in what migrations left: once for a database.
   auto server = start_server(arguments, data, "first, with what is made once");
   server.signal(SIGTERM);
