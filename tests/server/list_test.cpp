@@ -1,5 +1,6 @@
 // Lists of the server's core over a real database: what filters and orders promise.
 #include <algorithm>
+#include <map>
 
 #include <catch2/catch.hpp>
 
@@ -28,19 +29,10 @@ struct Estate {
   std::string fresh() { return new_uuid(cluster.world.random()); }
 
   void make(const std::string& name) {
-    v1::CreateVmRequest request;
-    auto& vm = *request.mutable_vm();
-    vm.set_display_name(name);
-    vm.mutable_spec()->set_cpus(1);
-    vm.mutable_spec()->set_memory_mib(512);
-    vm.mutable_spec()->add_disks()->set_image(image);
-    if (name == "a") (*vm.mutable_labels())["env"] = "prod";
-    if (name == "b") (*vm.mutable_labels())["env"] = "test";
-    request.set_start(name == "b");
-    request.set_request_id(fresh());
-    succeed(cluster, [&](server::Reply<v1::Job> reply) {
-      cluster.core().vms().create(cluster.caller, request, std::move(reply));
-    });
+    std::map<std::string, std::string> labels;
+    if (name == "a") labels["env"] = "prod";
+    if (name == "b") labels["env"] = "test";
+    succeed(cluster, create_vm(cluster, name, image, name == "b", fresh(), labels));
   }
 
   /// The names, page by page; or the reason of a refusal.

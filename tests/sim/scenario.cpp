@@ -100,7 +100,7 @@ Go import_image(Cluster& cluster, const std::string& name, const std::string& re
 }
 
 Go create_vm(Cluster& cluster, const std::string& name, const std::string& image, bool start,
-             const std::string& request_id) {
+             const std::string& request_id, const std::map<std::string, std::string>& labels) {
   v1::CreateVmRequest request;
   auto& vm = *request.mutable_vm();
   vm.set_display_name(name);
@@ -108,6 +108,7 @@ Go create_vm(Cluster& cluster, const std::string& name, const std::string& image
   vm.mutable_spec()->set_memory_mib(512);
   vm.mutable_spec()->add_disks()->set_image(image);
   vm.mutable_spec()->add_nics();
+  vm.mutable_labels()->insert(labels.begin(), labels.end());
   request.set_start(start);
   request.set_request_id(request_id);
   return [&cluster, request](server::Reply<v1::Job> reply) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -58,7 +59,7 @@ const std::vector<Scenario>& scenarios();
 Go import_image(Cluster& cluster, const std::string& name, const std::string& request_id,
                 const std::string& host = "");
 Go create_vm(Cluster& cluster, const std::string& name, const std::string& image, bool start,
-             const std::string& request_id);
+             const std::string& request_id, const std::map<std::string, std::string>& labels = {});
 /// Makes the call, waits for the end, fails the test unless it succeeded. The target's name.
 std::string succeed(Cluster& cluster, const Go& go);
 
